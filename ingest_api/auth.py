@@ -1,0 +1,106 @@
+"""Who is at the door: the token of a request, and what it may do."""
+
+import base64
+import binascii
+import time
+from collections.abc import Awaitable, Callable
+
+import psycopg
+from fastapi import Request
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from starlette.requests import HTTPConnection
+
+from ingest_api.errors import ForbiddenError, UnauthorizedError, UnavailableError
+from ingest_api.tokens import Principal, Scope, token_sha256
+
+REMEMBER_S = 5.0  # a revoked token is worth something for at most so long
+REMEMBER_MAX = 10_000
+
+FIND = """
+UPDATE am.api_token SET last_used_at = now() WHERE token_sha256 = %s AND revoked_at IS NULL
+RETURNING token_id, user_id, device_id, scopes
+"""
+
+
+class Authenticator:
+    """Looks tokens up, and remembers each for a few seconds."""
+
+    def __init__(self, pool: AsyncConnectionPool) -> None:
+        """Takes connections from `pool`."""
+        self._pool = pool
+        self._known: dict[bytes, tuple[float, Principal]] = {}
+
+    async def principal(self, token: str) -> Principal:
+        """Who holds a token.
+
+        Raises: UnauthorizedError, UnavailableError.
+        """
+        digest = token_sha256(token)
+        found = self._known.get(digest)
+        if found and found[0] > time.monotonic():
+            return found[1]
+        principal = await self._look_up(digest)
+        if len(self._known) >= REMEMBER_MAX:
+            self._known.clear()
+        self._known[digest] = (time.monotonic() + REMEMBER_S, principal)
+        return principal
+
+    async def _look_up(self, digest: bytes) -> Principal:
+        try:
+            async with self._pool.connection() as connection:
+                row = await (await connection.execute(FIND, (digest,))).fetchone()
+        except (psycopg.OperationalError, PoolTimeout) as error:
+            raise UnavailableError(f"the database does not answer: {error}") from error
+        if row is None:
+            raise UnauthorizedError("this token is unknown or was revoked: `am key create`")
+        return Principal(row[0], row[1], row[2], frozenset(Scope(scope) for scope in row[3]))
+
+
+def token_of(request: HTTPConnection) -> str:
+    """The token of a request or a socket, from whichever place its client can put it.
+
+    Raises: UnauthorizedError.
+    """
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and value:
+        return value.strip()
+    if scheme.lower() == "basic" and value:
+        return _basic_password(value)
+    if key := request.headers.get("x-api-key"):
+        return key
+    if "websocket" in request.scope["type"] and (token := request.query_params.get("token")):
+        return token
+    raise UnauthorizedError(
+        "send a token: `Authorization: Bearer …`, `X-API-Key: …`, or as the Basic password"
+    )
+
+
+def require(scope: Scope) -> Callable[[Request], Awaitable[Principal]]:
+    """A dependency that lets in who has the scope.
+
+    Raises, when called: UnauthorizedError, ForbiddenError, UnavailableError.
+    """
+
+    async def principal(request: Request) -> Principal:
+        return await authorize(request, scope)
+
+    return principal
+
+
+async def authorize(request: HTTPConnection, scope: Scope) -> Principal:
+    """Who is there, if they may.
+
+    Raises: UnauthorizedError, ForbiddenError, UnavailableError.
+    """
+    authenticator: Authenticator = request.app.state.services.authenticator
+    principal = await authenticator.principal(token_of(request))
+    if not principal.may(scope):
+        raise ForbiddenError(f"this token lacks the scope {scope.value!r}")
+    return principal
+
+
+def _basic_password(value: str) -> str:
+    try:
+        return base64.b64decode(value, validate=True).decode().partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise UnauthorizedError("the Basic credentials are not base64 of user:token") from error

@@ -1,0 +1,204 @@
+"""From one element of a message to one row of one stream, or to the reason why not. Pure."""
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from am_assets.streams.stream import Stream
+from ingest_api.envelope import ID_FIELDS, Envelope, Sender, read_envelope
+from ingest_api.errors import Reason, RejectedError
+from ingest_api.media import decode_base64, measure
+
+INT64 = 2**63
+MAX_DEPTH = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewBlob:
+    """Bytes on their way to the object store, and what was measured of them."""
+
+    key: str
+    sha256: str
+    content: bytes = field(repr=False)
+    media_type: str
+    facts: Mapping[str, int]
+
+    def columns(self) -> dict[str, Any]:
+        """The blob's columns."""
+        return {
+            "blob_key": self.key,
+            "blob_sha256": self.sha256,
+            "blob_bytes": len(self.content),
+            "media_type": self.media_type,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewRow:
+    """A row that is ready to be stored: the envelope, the values of its columns, its bytes."""
+
+    stream: Stream
+    user_id: str
+    envelope: Envelope
+    event_id: UUID
+    values: Mapping[str, Any] = field(repr=False)
+    extra: Mapping[str, Any] = field(repr=False)
+    blob: NewBlob | None = None
+
+    @property
+    def day(self) -> date:
+        """The UTC day it belongs to."""
+        return self.envelope.ts.date()
+
+    @property
+    def is_timeless(self) -> bool:
+        """Whether a copy with another time is a duplicate: the client may stamp it anew."""
+        return self.stream.is_resent_with_new_time and self.envelope.own_id is None
+
+
+def read_element(element: Any, *, stream: Stream, sender: Sender) -> NewRow:
+    """Understand one element.
+
+    Raises: RejectedError with what is wrong and what to do.
+    """
+    present = readable(element)
+    envelope = read_envelope(present, sender=sender)
+    claimed, rest = _split(present, stream=stream)
+    blob = _take_blob(
+        rest, claims=present, stream=stream, place=(sender.user_id, envelope.ts.date())
+    )
+    row = _validated({**claimed, **(blob.facts if blob else {})}, stream=stream)
+    columns = {**row, **(blob.columns() if blob else {})}
+    return NewRow(
+        stream=stream,
+        user_id=sender.user_id,
+        envelope=envelope,
+        event_id=envelope.event_id(stream, columns),
+        values=columns,
+        extra={**_unplaced(rest, envelope=envelope), **_overruled(claimed, blob=blob)},
+        blob=blob,
+    )
+
+
+def readable(element: Any) -> dict[str, Any]:
+    """The element's fields that are not null.
+
+    Raises: RejectedError when it is no object, or holds what no database can.
+    """
+    if isinstance(element, bytes):
+        raise RejectedError(Reason.NOT_JSON, "this line is not JSON")
+    if not isinstance(element, Mapping):
+        raise RejectedError(Reason.NOT_AN_OBJECT, "an element must be a JSON object")
+    for part in _leaves(element):
+        if isinstance(part, str) and "\x00" in part:
+            raise RejectedError(Reason.BAD_TEXT, "text must not hold the NUL character U+0000")
+        if isinstance(part, float) and not math.isfinite(part):
+            raise RejectedError(Reason.BAD_VALUE, "numbers must be finite")
+    return {name: value for name, value in element.items() if value is not None}
+
+
+def _leaves(value: Any, depth: int = 0) -> Iterator[Any]:
+    """Every key and value within an element."""
+    if depth > MAX_DEPTH:
+        raise RejectedError(Reason.BAD_VALUE, f"nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            yield name
+            yield from _leaves(part, depth + 1)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _leaves(part, depth + 1)
+    else:
+        yield value
+
+
+def _split(present: Mapping[str, Any], *, stream: Stream) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Values by column name, and all that has no column. A column's own name wins over aliases."""
+    own = {name: present[name] for name in stream.columns if name in present}
+    aliased = {
+        column: present[alias]
+        for alias, column in stream.aliases.items()
+        if alias in present and column not in own
+    }
+    placed = set(own) | {name for name in stream.aliases if stream.aliases[name] in aliased}
+    rest = {name: value for name, value in present.items() if name not in placed}
+    return {**aliased, **own}, rest
+
+
+def _take_blob(
+    rest: dict[str, Any], *, claims: Mapping[str, Any], stream: Stream, place: tuple[str, date]
+) -> NewBlob | None:
+    """Take the blob's field out of `rest`, decode and measure it."""
+    if stream.blob is None:
+        return None
+    names = (stream.blob.field, *stream.blob.aliases)
+    name = next((name for name in names if name in rest), None)
+    if name is None:
+        raise RejectedError(Reason.NO_BLOB, f"one of {', '.join(names)} must hold base64 bytes")
+    content = decode_base64(rest.pop(name))
+    measured = measure(content, media=stream.blob.media, claims=claims)
+    digest = hashlib.sha256(content).hexdigest()
+    return NewBlob(
+        key=blob_key(stream, user_id=place[0], day=place[1], sha256=digest),
+        sha256=digest,
+        content=content,
+        media_type=measured.media_type,
+        facts=measured.facts,
+    )
+
+
+def blob_key(stream: Stream, *, user_id: str, day: date, sha256: str) -> str:
+    """Where a stream's bytes live in the object store."""
+    return f"blobs/{user_id}/{stream.name}/{day.isoformat()}/{sha256}"
+
+
+def _validated(values: Mapping[str, Any], *, stream: Stream) -> dict[str, Any]:
+    try:
+        row = stream.row.model_validate(values)
+    except ValidationError as error:
+        raise RejectedError(Reason.BAD_VALUE, _sentence(error)) from error
+    columns = row.model_dump()
+    for name, value in columns.items():
+        if isinstance(value, int) and not -INT64 <= value < INT64:
+            raise RejectedError(Reason.BAD_VALUE, f"{name}: does not fit into 64 bits")
+    return columns
+
+
+def _sentence(error: ValidationError) -> str:
+    """What is wrong with which field; the values themselves stay in the payload."""
+    return "; ".join(
+        f"{'.'.join(map(str, part['loc'])) or 'element'}: {part['msg']}"
+        for part in error.errors(include_input=False, include_url=False)
+    )
+
+
+def _unplaced(rest: Mapping[str, Any], *, envelope: Envelope) -> dict[str, Any]:
+    """What was sent and has no column, the ids and times as sent included where they differ."""
+    kept = {
+        name: value
+        for name, value in rest.items()
+        if name not in envelope.taken and not _is_own_id(name, value, envelope)
+    }
+    if envelope.instant.is_naive:
+        kept["recorded_at_as_sent"] = envelope.instant.sent
+    return kept
+
+
+def _is_own_id(name: str, value: Any, envelope: Envelope) -> bool:
+    return name in ID_FIELDS and str(value).lower() == str(envelope.own_id)
+
+
+def _overruled(claimed: Mapping[str, Any], *, blob: NewBlob | None) -> dict[str, Any]:
+    """What a client claimed of its bytes and the bytes deny."""
+    facts = blob.facts if blob else {}
+    return {
+        f"claimed_{name}": claimed[name]
+        for name, value in facts.items()
+        if name in claimed and claimed[name] != value
+    }

@@ -1,0 +1,138 @@
+"""From a request's elements to a receipt: understand, store the blobs, commit the rows."""
+
+import asyncio
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from ingest_api.batch import Batch, DeadLetter, ElementRouter, read_batch
+from ingest_api.blobs import BlobStore
+from ingest_api.envelope import Sender
+from ingest_api.errors import UnavailableError
+from ingest_api.tokens import Principal
+from ingest_api.writer import Receipt, Writer
+
+LARGE_PAYLOAD = 256 * 1024  # bytes; a larger dead letter goes to the object store
+MANY_ELEMENTS = 50  # or a large text: understood in a thread, so that other requests go on
+LARGE_TEXT = 64 * 1024
+
+REMEMBER_S = 5.0
+
+OFFSETS = "SELECT device_id, tz_offset_min FROM am.device WHERE user_id = %s AND tz_offset_min <> 0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """One request's content and where it came in."""
+
+    elements: Sequence[Any]
+    route: ElementRouter
+    door: str
+    principal: Principal
+    size: int = 0
+    device_id: str | None = None
+    trace_id: str | None = None
+
+
+class LandingStage:
+    """Where everything arrives, whatever door it came through."""
+
+    def __init__(self, *, zones: "Zones", blobs: BlobStore, writer: Writer, max_future: timedelta):
+        """Takes parts that are started elsewhere."""
+        self._zones = zones
+        self._blobs = blobs
+        self._writer = writer
+        self._max_future = max_future
+
+    async def land(self, arrival: Arrival) -> Receipt:
+        """Store all of it: blobs first, then rows, dead letters and ledger in one commit.
+
+        Raises: UnavailableError; sending it again is safe then.
+        """
+        batch = await self._read(arrival)
+        payload_keys = {
+            letter.dead_letter_id: payload_key(letter)
+            for letter in batch.dead_letters
+            if len(letter.payload) > LARGE_PAYLOAD
+        }
+        if blobs := [*_row_blobs(batch), *_letter_blobs(batch, payload_keys)]:
+            await asyncio.to_thread(self._blobs.put_all, blobs)
+        receipt = await self._writer.land(batch, payload_keys=payload_keys)
+        self._zones.learn(batch)
+        return receipt
+
+    async def _read(self, arrival: Arrival) -> Batch:
+        sender = Sender(
+            user_id=arrival.principal.user_id,
+            door=arrival.door,
+            received_at=datetime.now(UTC),
+            max_future=self._max_future,
+            trace_id=arrival.trace_id,
+            bound_device_id=arrival.principal.device_id,
+            default_device_id=arrival.device_id,
+            offsets_min=await self._zones.offsets_min(arrival.principal.user_id),
+        )
+
+        def read() -> Batch:
+            return read_batch(
+                arrival.elements, route=arrival.route, sender=sender, batch_id=uuid4()
+            )
+
+        if len(arrival.elements) > MANY_ELEMENTS or arrival.size > LARGE_TEXT:
+            return await asyncio.to_thread(read)
+        return read()
+
+
+class Zones:
+    """The devices' last known offsets from UTC, for the times that name none."""
+
+    def __init__(self, pool: AsyncConnectionPool) -> None:
+        """Takes connections from `pool`."""
+        self._pool = pool
+        self._known: dict[str, tuple[float, dict[str, int]]] = {}
+
+    async def offsets_min(self, user_id: str) -> Mapping[str, int]:
+        """Minutes by device id, at most a few seconds old.
+
+        Raises: UnavailableError.
+        """
+        until, offsets = self._known.get(user_id, (0.0, {}))
+        if until > time.monotonic():
+            return offsets
+        try:
+            async with self._pool.connection() as connection:
+                rows = await (await connection.execute(OFFSETS, (user_id,))).fetchall()
+        except (psycopg.OperationalError, PoolTimeout) as error:
+            raise UnavailableError(f"the database does not answer: {error}") from error
+        self._known[user_id] = (time.monotonic() + REMEMBER_S, dict(rows))
+        return self._known[user_id][1]
+
+    def learn(self, batch: Batch) -> None:
+        """Use at once what a batch told of its devices' zones."""
+        for row in batch.rows:
+            offset = row.envelope.instant.tz_offset_min
+            if offset and row.user_id in self._known:
+                self._known[row.user_id][1][row.envelope.device_id] = offset
+
+
+def payload_key(letter: DeadLetter) -> str:
+    """Where a large dead letter's payload lies in the object store."""
+    return f"dead_letters/{letter.user_id}/{letter.day.isoformat()}/{letter.dead_letter_id}"
+
+
+def _row_blobs(batch: Batch) -> Iterator[tuple[str, bytes, str]]:
+    for row in batch.rows:
+        if row.blob is not None:
+            yield row.blob.key, row.blob.content, row.blob.media_type
+
+
+def _letter_blobs(batch: Batch, keys: Mapping[UUID, str]) -> Iterator[tuple[str, bytes, str]]:
+    for letter in batch.dead_letters:
+        if letter.dead_letter_id in keys:
+            yield keys[letter.dead_letter_id], letter.payload, "application/json"

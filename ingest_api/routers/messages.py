@@ -1,0 +1,93 @@
+"""The doors for messages: one route a declared door, and one for every stream by its name."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+
+from am_assets.schemas.json_schema import message_schema
+from am_assets.streams.registry import Registry
+from am_assets.streams.stream import Stream
+from ingest_api.answers import answer
+from ingest_api.auth import require
+from ingest_api.batch import ElementRouter, to_stream
+from ingest_api.bodies import elements_of, read_body
+from ingest_api.errors import MalformedBodyError, NotFoundError
+from ingest_api.landing import Arrival
+from ingest_api.mixed_doors import mixed_doors
+from ingest_api.services import Services
+from ingest_api.tokens import Principal, Scope
+
+CanWrite = Annotated[Principal, Depends(require(Scope.WRITE))]
+Handler = Callable[[Request, CanWrite], Awaitable[dict[str, Any]]]
+
+
+def message_router(registry: Registry) -> APIRouter:
+    """All message doors of a registry, each with its schema in the OpenAPI document."""
+    router = APIRouter(tags=["messages"])
+    for stream in registry.raw:
+        for path in _http_paths(stream):
+            router.add_api_route(
+                path,
+                _handler(to_stream(stream)),
+                methods=["POST"],
+                summary=stream.summary,
+                operation_id=f"send_{path.strip('/').replace('/', '_')}",
+                openapi_extra={"requestBody": _request_body(stream)},
+            )
+    for path, (summary, route) in mixed_doors(registry).items():
+        router.add_api_route(path, _handler(route), methods=["POST"], summary=summary)
+    router.add_api_route(
+        "/v1/streams/{name}", _unknown_stream, methods=["POST"], include_in_schema=False
+    )
+    return router
+
+
+async def receive(request: Request, principal: Principal, route: ElementRouter) -> dict[str, Any]:
+    """Read a request, land all of it, and answer.
+
+    Raises: IngestError.
+    """
+    services: Services = request.app.state.services
+    body = await read_body(request, limit=services.settings.api_max_body_mb << 20)
+    elements, is_single = elements_of(body, content_type=request.headers.get("content-type", ""))
+    if not elements:
+        raise MalformedBodyError("the body holds no element")
+    trace_id: str = request.state.trace_id
+    receipt = await services.landing.land(
+        Arrival(
+            elements=elements,
+            route=route,
+            door=request.url.path,
+            principal=principal,
+            size=len(body),
+            device_id=request.headers.get("x-device-id"),
+            trace_id=trace_id,
+        )
+    )
+    return answer(receipt, is_single=is_single, trace_id=trace_id)
+
+
+def _handler(route: ElementRouter) -> Handler:
+    async def send(request: Request, principal: CanWrite) -> dict[str, Any]:
+        return await receive(request, principal, route)
+
+    return send
+
+
+async def _unknown_stream(name: str, _principal: CanWrite) -> None:
+    raise NotFoundError(f"there is no stream {name!r} to send to; GET /v1/streams lists them")
+
+
+def _http_paths(stream: Stream) -> list[str]:
+    declared = (door.path for door in stream.doors if door.protocol == "http")
+    return [f"/v1/streams/{stream.name}", *declared]
+
+
+def _request_body(stream: Stream) -> dict[str, Any]:
+    one = {name: part for name, part in message_schema(stream).items() if not name.startswith("$")}
+    many = {"type": "array", "items": one}
+    return {
+        "required": True,
+        "content": {"application/json": {"schema": {"anyOf": [one, many]}}},
+    }
