@@ -8,7 +8,8 @@ from ingest_api.errors import Reason, RejectedError
 
 EARLIEST = datetime(1971, 1, 1, tzinfo=UTC)  # before it: a clock that was never set
 MAX_OFFSET_MIN = 24 * 60 - 1
-# A number is seconds, milli-, micro- or nanoseconds by its size; each border lies in the year 5138.
+# A number is seconds, milli-, micro- or nanoseconds by its size; each border lies in the
+# year 5138 of the finer and in 1973 of the coarser unit.
 SCALES = ((1e11, 1.0), (1e14, 1e3), (1e17, 1e6), (float("inf"), 1e9))
 
 

@@ -58,8 +58,12 @@ def insert(stream: Stream) -> str:
 
 def insert_parameters(stream: Stream, rows: Sequence[NewRow]) -> list[list[Any]]:
     """One list a column, in the order of `insert`."""
-    stored = [column for column in columns(stream) if column.name != "received_at"]
-    return [[_value(row, column) for row in rows] for column in stored]
+    values = [{**row.values, **_envelope_values(row)} for row in rows]
+    return [
+        [_adapted(row.get(column.name), column) for row in values]
+        for column in columns(stream)
+        if column.name != "received_at"
+    ]
 
 
 def dead_letter_parameters(
@@ -84,14 +88,11 @@ def dead_letter_parameters(
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def _value(row: NewRow, column: Column) -> Any:
-    value = _envelope_value(row).get(column.name, row.values.get(column.name))
-    if column.type is ColumnType.JSON and value is not None:
-        return Json(value)
-    return value
+def _adapted(value: Any, column: Column) -> Any:
+    return Json(value) if column.type is ColumnType.JSON and value is not None else value
 
 
-def _envelope_value(row: NewRow) -> dict[str, Any]:
+def _envelope_values(row: NewRow) -> dict[str, Any]:
     return {
         "user_id": row.user_id,
         "device_id": row.envelope.device_id,

@@ -15,11 +15,11 @@ _INSTANT = pa.timestamp("us", tz="UTC")
 
 def _field(
     name: str, kind: pa.DataType, comment: str, *, is_nullable: bool = False
-) -> pa.Field[Any]:
+) -> "pa.Field[Any]":
     return pa.field(name, kind, nullable=is_nullable, metadata={"comment": comment})
 
 
-def _optional(name: str, kind: pa.DataType, comment: str) -> pa.Field[Any]:
+def _optional(name: str, kind: pa.DataType, comment: str) -> "pa.Field[Any]":
     return _field(name, kind, comment, is_nullable=True)
 
 
