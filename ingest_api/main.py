@@ -13,12 +13,26 @@ from ingest_api.auth import Authenticator
 from ingest_api.blobs import BlobStore
 from ingest_api.errors import IngestError
 from ingest_api.landing import LandingStage, Zones
-from ingest_api.routers import audio_socket, dead_letters, health, streams
+from ingest_api.routers import (
+    audio_socket,
+    blobs,
+    dead_letters,
+    health,
+    ledger,
+    moments,
+    search,
+    streams,
+    timeline,
+)
+from ingest_api.routers.asking import Asking
 from ingest_api.routers.messages import message_router
 from ingest_api.services import Services
 from ingest_api.settings import Settings
 from ingest_api.writer import Writer
+from models.catalog import Task
+from resources.compute import ModelChoice, connect_compute
 from resources.connections import Connections
+from resources.late_compute import LateCompute
 
 POOL_SIZE = 8
 POOL_TIMEOUT_S = 3.0
@@ -69,6 +83,11 @@ def build_app(
         streams.router,
         dead_letters.router,
         audio_socket.router,
+        timeline.router,
+        search.router,
+        moments.router,
+        blobs.router,
+        ledger.router,
         message_router(registry),
     ):
         app.include_router(router)
@@ -82,18 +101,28 @@ def _services(
     pool: AsyncConnectionPool,
     writer: Writer,
 ) -> Services:
-    blobs = BlobStore(connections)
+    store = BlobStore(connections)
     return Services(
         settings=settings,
         connections=connections,
         registry=registry,
         pool=pool,
         authenticator=Authenticator(pool),
-        blobs=blobs,
+        blobs=store,
         landing=LandingStage(
             zones=Zones(pool),
-            blobs=blobs,
+            blobs=store,
             writer=writer,
             max_future=timedelta(seconds=settings.max_future_skew_s),
         ),
+        asking=_asking(settings, connections, registry),
     )
+
+
+def _asking(settings: Settings, connections: Connections, registry: Registry) -> Asking:
+    choice = ModelChoice(settings.models_profile, settings.models_dir)
+    compute = LateCompute(
+        lambda: connect_compute(settings.compute, choice, ray_address=settings.ray_address)
+    )
+    model_id = choice.spec(Task.TEXT_EMBEDDING).model_id
+    return Asking.build(connections, registry, compute, model_id=model_id)

@@ -8,6 +8,7 @@ from am_assets.streams.registry import Registry
 from ingest_api.auth import Authenticator
 from ingest_api.blobs import BlobStore
 from ingest_api.landing import LandingStage
+from ingest_api.routers.asking import Asking
 from ingest_api.settings import Settings
 from resources.connections import Connections
 
@@ -23,3 +24,4 @@ class Services:
     authenticator: Authenticator
     blobs: BlobStore
     landing: LandingStage
+    asking: Asking

@@ -64,7 +64,9 @@ async def _replay(ids: list[UUID] | None) -> list[Replayed]:
     settings = Settings()
     connections = settings.connections()
     blobs, writer = BlobStore(connections), Writer(connections.database_url)
-    async with AsyncConnectionPool(connections.database_url, min_size=1, max_size=4, open=False) as pool:
+    async with AsyncConnectionPool(
+        connections.database_url, min_size=1, max_size=4, open=False
+    ) as pool:
         await writer.start()
         stage = LandingStage(
             zones=Zones(pool),

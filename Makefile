@@ -1,0 +1,72 @@
+# What a person types. Needs python3.11, its venv module and make; everything else comes with `setup`.
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev docs lock demo test check up down status bench notebook
+SHELL := /bin/sh
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+# uv brings its own certificates; a machine with its own authority needs the system's.
+CERTS := $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt),--system-certs)
+INSTALL := $(BIN)/uv pip install --python $(BIN)/python $(CERTS)
+GENERATED = $(shell grep -rlF '[[[cog' --include='*.md' --include='*.py' --include='*.yaml' \
+  --exclude-dir=.venv --exclude-dir=.git . || true)
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.installed ## the environment alone; the command is .venv/bin/am
+
+setup-dev: .venv/.installed-dev
+
+demo: setup ## set up, start everything, send and process one real day, leave it running
+	$(BIN)/am models pull
+	$(BIN)/am demo
+
+test: setup-dev ## all tests that need no GPU
+	$(BIN)/pytest
+
+check: setup-dev ## lint, types, generated blocks, definitions load
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(if $(GENERATED),$(BIN)/cog --check $(GENERATED))
+	$(BIN)/dagster definitions validate -m am_assets.definitions
+
+docs: setup-dev ## write the generated blocks anew
+	$(BIN)/cog -r $(GENERATED)
+
+LOCK := $(BIN)/uv pip compile $(CERTS) --quiet --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-annotate --no-header
+lock: setup ## resolve the dependencies anew, hash-pinned
+	$(LOCK) --extra ray --extra notebooks --extra dev pyproject.toml -o requirements-dev.lock
+	$(LOCK) -c requirements-dev.lock pyproject.toml -o requirements.lock
+
+up: setup ## start the stack
+	$(BIN)/am up --detach
+
+down: setup ## stop the stack
+	$(BIN)/am down
+
+status: setup ## show each part
+	$(BIN)/am status
+
+bench: setup-dev ## measure
+	$(BIN)/pytest tests/bench -o python_files="bench_*.py" -o python_functions="bench_*" -s
+
+notebook: setup-dev ## open the notebooks
+	$(BIN)/jupyter lab notebooks
+
+.venv/bin/uv: requirements-bootstrap.lock
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  -r requirements-bootstrap.lock
+	@touch $@
+
+.venv/.installed: .venv/bin/uv requirements.lock pyproject.toml
+	$(INSTALL) --require-hashes -r requirements.lock
+	$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed requirements-dev.lock
+	$(INSTALL) --require-hashes -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,182 @@
+"""What an enrichment works on, fetched for the items that were claimed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+import pyarrow as pa
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from am_assets.derived.enrichment import Enrichment, Failed, Item
+from am_assets.streams.registry import Registry
+from am_assets.streams.stream import Stream
+from ingest_api.errors import NotFoundError
+from resources.hot import HotStore, Snapshot, Span, table_of
+from resources.work import HOUR, Claimed, Unit
+
+Row = dict[str, Any]
+Key = tuple[str, UUID]
+SLACK = timedelta(days=1)  # a derived row lies within a day of the row it was made from
+
+
+class BlobReader(Protocol):
+    """What can get a blob's bytes."""
+
+    def get(self, key: str) -> bytes:
+        """The content. Raises: NotFoundError where there is no such blob."""
+        ...
+
+
+@dataclass(frozen=True)
+class Gone:
+    """The item's source is no more; nothing can be derived from it."""
+
+
+Fetched = Item | Gone | Failed
+
+
+@dataclass(frozen=True)
+class ItemSource:
+    """Where items' rows and blobs are read."""
+
+    hot: HotStore
+    blobs: BlobReader
+    registry: Registry
+
+    def fetch(self, enrichment: Enrichment, claimed: Sequence[Claimed]) -> list[Fetched]:
+        """One answer a claimed item, in the same order.
+
+        Raises: psycopg.Error, ingest_api.errors.UnavailableError when a store does not answer.
+        """
+        with self.hot.snapshot() as snapshot:
+            if enrichment.unit is Unit.HOUR:
+                return [self._hour(enrichment, item, snapshot) for item in claimed]
+            return self._rows(enrichment, claimed, snapshot)
+
+    def _hour(self, enrichment: Enrichment, item: Claimed, snapshot: Snapshot) -> Fetched:
+        source = self.registry[item.source_stream]
+        end = min(item.ts + HOUR + enrichment.overlap, Span.of_day(item.day).end)
+        rows = snapshot.read(source, Span(item.ts, end, item.user_id, item.device_id))
+        return _hour_item(item, rows) if rows.num_rows else Gone()
+
+    def _rows(
+        self, enrichment: Enrichment, claimed: Sequence[Claimed], snapshot: Snapshot
+    ) -> list[Fetched]:
+        found: dict[Key, Row] = {}
+        for source in {item.source_stream for item in claimed}:
+            mine = [item for item in claimed if item.source_stream == source]
+            found |= _read_rows(snapshot, self.registry[source], mine)
+        types = self._media_types(snapshot, found) if enrichment.needs_blob else {}
+        return [
+            self._item(enrichment, item, found.get((item.user_id, item.item_id)), types)
+            for item in claimed
+        ]
+
+    def _item(
+        self,
+        enrichment: Enrichment,
+        item: Claimed,
+        row: Row | None,
+        media_types: Mapping[Key, str],
+    ) -> Fetched:
+        if row is None:
+            return Gone()
+        if not enrichment.needs_blob:
+            return _row_item(item, row)
+        if row["blob_key"] is None:
+            return Failed("its row names no blob")
+        try:
+            blob = self.blobs.get(row["blob_key"])
+        except NotFoundError as error:
+            return Failed(str(error))
+        return _row_item(item, row, blob=blob, media_type=media_types.get(_key(row)))
+
+    def _media_types(self, snapshot: Snapshot, rows: Mapping[Key, Row]) -> dict[Key, str]:
+        """What the rows' blobs are: as the row says, or the row that it was made from."""
+        types = {key: row["media_type"] for key, row in rows.items() if "media_type" in row}
+        derived = {key: row for key, row in rows.items() if "source_stream" in row}
+        for name in {row["source_stream"] for row in derived.values()}:
+            mine = {k: r for k, r in derived.items() if r["source_stream"] == name}
+            origins = _origins(snapshot, self.registry[name], list(mine.values()))
+            types |= {
+                key: origins[key[0], row["source_event_id"]]
+                for key, row in mine.items()
+                if (key[0], row["source_event_id"]) in origins
+            }
+        return types
+
+
+def _read_rows(snapshot: Snapshot, source: Stream, claimed: Sequence[Claimed]) -> dict[Key, Row]:
+    cursor = snapshot.connection.cursor(row_factory=dict_row)
+    cursor.execute(
+        sql.SQL(
+            "SELECT * FROM {} WHERE (user_id, event_id, ts) IN "
+            "(SELECT * FROM unnest(%s::text[], %s::uuid[], %s::timestamptz[])) "
+            "AND ts BETWEEN %s AND %s"
+        ).format(table_of(source)),
+        (
+            [item.user_id for item in claimed],
+            [item.item_id for item in claimed],
+            [item.ts for item in claimed],
+            min(item.ts for item in claimed),
+            max(item.ts for item in claimed),
+        ),
+    )
+    return {_key(row): row for row in cursor}
+
+
+def _origins(snapshot: Snapshot, source: Stream, rows: Sequence[Row]) -> dict[Key, str]:
+    if source.blob is None:
+        return {}
+    cursor = snapshot.connection.execute(
+        sql.SQL(
+            "SELECT user_id, event_id, media_type FROM {} WHERE (user_id, event_id) IN "
+            "(SELECT * FROM unnest(%s::text[], %s::uuid[])) AND ts BETWEEN %s AND %s"
+        ).format(table_of(source)),
+        (
+            [row["user_id"] for row in rows],
+            [row["source_event_id"] for row in rows],
+            min(row["ts"] for row in rows) - SLACK,
+            max(row["ts"] for row in rows) + SLACK,
+        ),
+    )
+    return {(user, event): media_type for user, event, media_type in cursor}
+
+
+def _row_item(
+    item: Claimed, row: Row, *, blob: bytes | None = None, media_type: str | None = None
+) -> Item:
+    return Item(
+        item_id=item.item_id,
+        user_id=item.user_id,
+        device_id=item.device_id,
+        ts=item.ts,
+        stream=item.source_stream,
+        row=row,
+        blob=blob,
+        blob_key=row.get("blob_key"),
+        media_type=media_type,
+        tz_offset_min=row["tz_offset_min"],
+        trace_id=row["trace_id"],
+    )
+
+
+def _hour_item(item: Claimed, rows: pa.Table) -> Item:
+    last = rows.slice(rows.num_rows - 1).to_pylist()[0]
+    return Item(
+        item_id=item.item_id,
+        user_id=item.user_id,
+        device_id=item.device_id,
+        ts=item.ts,
+        stream=item.source_stream,
+        rows=rows,
+        tz_offset_min=last["tz_offset_min"],
+        trace_id=last["trace_id"],
+    )
+
+
+def _key(row: Row) -> Key:
+    return row["user_id"], row["event_id"]

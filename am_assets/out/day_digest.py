@@ -1,0 +1,213 @@
+"""The asset `out/day_digest` as functions: read a user's day, name its places, keep it in Delta."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+from deltalake import DeltaTable, write_deltalake
+from psycopg import sql
+
+from am_assets.out.day import (
+    FURTHEST,
+    DayDigest,
+    DayRows,
+    LocalDay,
+    Offsets,
+    day_visits,
+    digest,
+)
+from am_assets.streams.digital import CLIPBOARD, NOTE
+from am_assets.streams.health import HEART_RATE
+from am_assets.streams.motion import ACTIVITY
+from am_assets.streams.os_events import APP_LIFECYCLE
+from am_assets.streams.position import GPS_FIX
+from am_assets.streams.registry import Registry
+from am_assets.streams.stream import Stream
+from am_assets.streams.text import OCR_CLEANED, TRANSCRIPT
+from resources.connections import Connections
+from resources.hot import HotStore, Snapshot, Span, table_of
+from resources.places import Visit, name_places
+
+TABLE = "out_day_digest"
+SOURCES = (
+    TRANSCRIPT,
+    OCR_CLEANED,
+    ACTIVITY,
+    GPS_FIX,
+    APP_LIFECYCLE,
+    HEART_RATE,
+    NOTE,
+    CLIPBOARD,
+)
+AROUND = timedelta(hours=12)  # before and after, so that visits and apps over midnight are whole
+
+
+def _field(name: str, kind: pa.DataType, *, is_nullable: bool = True) -> "pa.Field[Any]":
+    return pa.field(name, kind, nullable=is_nullable)
+
+
+_INSTANT = pa.timestamp("us", tz="UTC")
+PRESENCE = pa.schema(
+    [_field("stream", pa.string()), _field("minute", _INSTANT), _field("count", pa.int64())]
+)
+KEPT = pa.schema(
+    [
+        _field("user_id", pa.string(), is_nullable=False),
+        _field("day", pa.date32(), is_nullable=False),
+        _field("begin", _INSTANT),
+        _field("end", _INSTANT),
+        _field("row_count", pa.int64()),
+        _field("digest", pa.string()),
+    ]
+)
+"""The Delta table: a row a user and local day; `digest` is the JSON of `as_json`."""
+
+
+def day_digest(
+    hot: HotStore, registry: Registry, user_id: str, day: date, *, now: datetime
+) -> DayDigest:
+    """One user's local day, all of it as of one moment. Raises: psycopg.Error."""
+    with hot.snapshot() as snapshot:
+        local = LocalDay.of(day, _offsets(snapshot, registry, user_id, day))
+        rows = _rows(snapshot, registry, user_id, local)
+    return digest(local, rows, until=now, places=_names(day_visits(rows.fixes, local)))
+
+
+def users_of(hot: HotStore, day: date | None = None) -> list[str]:
+    """Everybody with a line in the ledger, of that day and its neighbours or (None) of any."""
+    query = (
+        "SELECT DISTINCT user_id FROM am.landing WHERE %(day)s::date IS NULL "
+        "OR day BETWEEN %(day)s::date - 1 AND %(day)s::date + 1 ORDER BY 1"
+    )
+    with hot.snapshot() as snapshot:
+        return [row[0] for row in snapshot.connection.execute(query, {"day": day})]
+
+
+def keep_digests(
+    connections: Connections, day: date, digests: Sequence[tuple[str, DayDigest]]
+) -> int:
+    """Replace the day in the Delta table `out_day_digest`. Returns its version then."""
+    uri = f"{connections.lake_uri.rstrip('/')}/{TABLE}"
+    options = connections.delta_options()
+    is_there = DeltaTable.is_deltatable(uri, storage_options=options)
+    write_deltalake(
+        uri,
+        pa.Table.from_pylist([_kept(user, made) for user, made in digests], schema=KEPT),
+        mode="overwrite",
+        predicate=f"day = '{day.isoformat()}'" if is_there else None,
+        partition_by=["day"],
+        storage_options=options,
+    )
+    return DeltaTable(uri, storage_options=options).version()
+
+
+def as_json(made: DayDigest) -> dict[str, Any]:
+    """The digest as JSON can hold it: times in ISO 8601, durations in seconds."""
+    found: dict[str, Any] = json.loads(json.dumps(asdict(made), default=_plain))
+    return found
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, (date, datetime)):
+        return value.isoformat()
+    raise TypeError(f"no JSON for {type(value)}")
+
+
+def _kept(user_id: str, made: DayDigest) -> dict[str, Any]:
+    local = made.local
+    return {
+        "user_id": user_id,
+        "day": local.day,
+        "begin": local.begin,
+        "end": local.end,
+        "row_count": made.row_count,
+        "digest": json.dumps(as_json(made), ensure_ascii=False),
+    }
+
+
+def _rows(snapshot: Snapshot, registry: Registry, user_id: str, local: LocalDay) -> DayRows:
+    def read(stream: Stream) -> pa.Table:
+        return snapshot.read(stream, Span(local.begin - AROUND, local.end + AROUND, user_id))
+
+    return DayRows(
+        transcripts=read(TRANSCRIPT),
+        screen_texts=read(OCR_CLEANED),
+        activities=read(ACTIVITY),
+        fixes=read(GPS_FIX),
+        app_events=read(APP_LIFECYCLE),
+        heart_rates=read(HEART_RATE),
+        notes=read(NOTE),
+        clipboard=read(CLIPBOARD),
+        presence=_presence(snapshot.connection, registry, user_id, local),
+    )
+
+
+def _presence(
+    connection: psycopg.Connection, registry: Registry, user_id: str, local: LocalDay
+) -> pa.Table:
+    query = sql.SQL(" UNION ALL ").join(
+        sql.SQL(
+            "SELECT {}, date_trunc('minute', ts, 'UTC'), count(*) FROM {} "
+            "WHERE user_id = %(user)s AND ts >= %(begin)s AND ts < %(end)s GROUP BY 2"
+        ).format(sql.Literal(stream.name), table_of(stream))
+        for stream in registry.values()
+    )
+    values = {"user": user_id, "begin": local.begin, "end": local.end}
+    rows = connection.execute(query, values).fetchall()
+    found = [dict(zip(PRESENCE.names, row, strict=True)) for row in rows]
+    return pa.Table.from_pylist(found, schema=PRESENCE)
+
+
+def _offsets(snapshot: Snapshot, registry: Registry, user_id: str, day: date) -> Offsets:
+    """What the rows of events say; of details only where events say nothing; then the device."""
+    events = [stream for stream in registry.raw if not stream.is_detail]
+    details = [stream for stream in registry.raw if stream.is_detail]
+    for streams in (events, details):
+        found = _sent_offsets(snapshot.connection, streams, user_id, day)
+        if found:
+            return Offsets.of(found)
+    return Offsets.of(_device_offsets(snapshot.connection, user_id, day))
+
+
+def _sent_offsets(
+    connection: psycopg.Connection, streams: Sequence[Stream], user_id: str, day: date
+) -> list[tuple[datetime, int, int]]:
+    if not streams:
+        return []
+    query = sql.SQL(" UNION ALL ").join(
+        sql.SQL(
+            "SELECT date_trunc('hour', ts, 'UTC'), tz_offset_min, count(*) FROM {} WHERE "
+            "user_id = %(user)s AND ts >= %(begin)s AND ts < %(end)s "
+            "AND tz_offset_min IS NOT NULL GROUP BY 1, 2"
+        ).format(table_of(stream))
+        for stream in streams
+    )
+    midnight = _midnight(day)
+    end = midnight + timedelta(days=1) + FURTHEST
+    values = {"user": user_id, "begin": midnight - FURTHEST, "end": end}
+    return connection.execute(query, values).fetchall()
+
+
+def _device_offsets(
+    connection: psycopg.Connection, user_id: str, day: date
+) -> list[tuple[datetime, int, int]]:
+    query = (
+        "SELECT tz_offset_min, count(*) FROM am.device "
+        "WHERE user_id = %s AND tz_offset_min IS NOT NULL GROUP BY 1"
+    )
+    return [(_midnight(day), *row) for row in connection.execute(query, (user_id,))]
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def _names(found: Sequence[Visit]) -> dict[Visit, str]:
+    places = name_places([(visit.latitude, visit.longitude) for visit in found])
+    return {visit: place.label for visit, place in zip(found, places, strict=True) if place}

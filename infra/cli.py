@@ -1,0 +1,225 @@
+"""The `am` command: the stack's own verbs, and the list of all others.
+
+A verb that is not about the stack lives in its own module, named in `LATER`, which exposes
+`app: typer.Typer` and is imported only when it is called: `am --help` has to come at once.
+"""
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+if TYPE_CHECKING:
+    from infra.stack import Stack
+
+# command: (module, one line for `am --help`)
+LATER = {
+    "demo": ("infra.commands.demo", "Send one real day through the public doors, process it."),
+    "models": ("infra.models_cli", "Pull and list the models' weights."),
+    "key": ("infra.commands.key", "Create tokens for devices."),
+    "trust": ("infra.commands.trust", "Let in clients that can send no token."),
+    "sql": ("infra.commands.sql", "Ask the lake and the database in SQL."),
+    "search": ("infra.commands.search", "Find moments by words and meaning."),
+    "day": ("infra.commands.day", "Print one day's digest."),
+    "process": ("infra.commands.process", "Work off pending items now, without Dagster."),
+    "backfill": ("infra.commands.backfill", "Compute a range of days again, through Dagster."),
+    "dead-letters": ("infra.commands.dead_letters", "List, show and replay what was rejected."),
+    "ledger": ("infra.commands.ledger", "Show that the counts add up."),
+    "import": ("infra.commands.import_files", "Read exports of other programs."),
+    "export": ("infra.commands.export", "Write out all that one user has."),
+    "erase": ("infra.commands.erase", "Remove a user's data everywhere."),
+}
+WATCH_S = 1.0
+
+
+class LazyGroup(TyperGroup):
+    """Lists the verbs of `LATER` by their line, and imports one only when it is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The stack's own verbs first, then those that are installed."""
+        later = [name for name, (module, _) in LATER.items() if _is_there(module)]
+        return [*super().list_commands(ctx), *later]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A stand-in with its one line, enough for the help."""
+        if cmd_name in LATER and _is_there(LATER[cmd_name][0]):
+            return TyperCommand(cmd_name, help=LATER[cmd_name][1])
+        return super().get_command(ctx, cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The real thing, for a call."""
+        if args and args[0] in LATER and _is_there(LATER[args[0]][0]):
+            found = typer.main.get_command(import_module(LATER[args[0]][0]).app)
+            found.name = args[0]
+            return args[0], found, args[1:]
+        return super().resolve_command(ctx, args)
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even its package
+        return False
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,  # they hold passwords
+    help="AM: every digital time series one person has, kept, crunched and searchable.",
+)
+
+
+@app.command()
+def up(
+    detach: Annotated[bool, typer.Option("--detach", help="Return once all is ready.")] = False,
+) -> None:
+    """Start the stack; without --detach stay until Ctrl-C, then stop it."""
+    for number in (signal.SIGTERM, signal.SIGINT):  # a shell's background job ignores the latter
+        signal.signal(number, signal.default_int_handler)
+    with _telling():
+        stack = _stack()
+        stack.start(_say)
+        _say("stack", f"ready: {_addresses(stack)}")
+        if detach:
+            return
+        _stay(stack)
+
+
+@app.command()
+def down() -> None:
+    """Stop the stack; nothing of it keeps running."""
+    with _telling():
+        _stack().stop(_say)
+        _say("stack", "stopped")
+
+
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """Show each part; exit code 1 unless all are ready."""
+    with _telling():
+        found = _stack().status()
+    is_ready = all(part.is_ready for part in found)
+    if as_json:
+        parts = [asdict(part) for part in found]
+        typer.echo(json.dumps({"is_ready": is_ready, "parts": parts}, indent=2))
+    else:
+        for part in found:
+            typer.echo(_status_line(asdict(part)))
+    raise typer.Exit(0 if is_ready else 1)
+
+
+def _status_line(part: dict[str, Any]) -> str:
+    sign = "ready " if part["is_ready"] else "NOT OK"
+    uptime = "-" if part["uptime_s"] is None else f"{part['uptime_s']:.0f} s"
+    where = f"pid {part['pid'] or '-':<8} port {part['port'] or '-':<6} up {uptime:<9}"
+    return f"{sign}  {part['name']:<15} {part['state']:<9} {where} {part['problem'] or ''}".rstrip()
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """Say what is wrong and what to do; exit code 1 if anything is."""
+    from infra.doctor import examine  # noqa: PLC0415 - see the module docstring
+
+    with _telling():
+        findings = examine(_stack())
+    is_well = all(finding.level != "error" for finding in findings)
+    if as_json:
+        listed = [asdict(finding) for finding in findings]
+        typer.echo(json.dumps({"is_well": is_well, "findings": listed}, indent=2))
+    else:
+        for found in findings:
+            todo = f"\n       → {found.todo}" if found.todo else ""
+            typer.echo(f"{found.level:<6} {found.check}: {found.what}{todo}")
+    raise typer.Exit(0 if is_well else 1)
+
+
+@app.command()
+def logs(
+    part: Annotated[str | None, typer.Argument(help="One part; all without it.")] = None,
+    is_following: Annotated[bool, typer.Option("-f", "--follow", help="Stay.")] = False,
+    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="Of each part.")] = 50,
+) -> None:
+    """Print the parts' logs."""
+    from infra.logs import follow, tail  # noqa: PLC0415 - see the module docstring
+
+    with _telling():
+        home = _stack().home
+        paths = sorted(home.logs.glob("*.log")) if part is None else [home.log_of(part)]
+        _require_logs(part, [path.exists() for path in paths], home.logs)
+        for path in paths:
+            for line in tail(path, lines=lines).splitlines():
+                typer.echo(f"{path.stem:<15} {line}" if part is None else line)
+        for name, line in follow(paths) if is_following else ():
+            typer.echo(f"{name:<15} {line}" if part is None else line)
+
+
+def _require_logs(part: str | None, exist: list[bool], folder: Any) -> None:
+    if not exist or not all(exist):
+        have = ", ".join(sorted(path.stem for path in folder.glob("*.log"))) or "none"
+        raise typer.BadParameter(f"no log of {part or 'any part'} in {folder}; there are: {have}")
+
+
+def _stack() -> "Stack":
+    from infra.stack import Stack  # noqa: PLC0415 - see the module docstring
+    from ingest_api.settings import Settings  # noqa: PLC0415
+
+    settings = Settings()
+    return Stack(settings.home, settings=settings)
+
+
+def _addresses(stack: "Stack") -> str:
+    settings = stack.settings
+    api = f"http://{settings.api_host}:{settings.api_port}"
+    return f"API {api}, Dagster http://127.0.0.1:{settings.dagster_port}, home {stack.home.root}"
+
+
+def _say(part: str, state: str) -> None:
+    typer.echo(f"{part:<15} {state}")
+
+
+def _stay(stack: "Stack") -> None:
+    """Tell of changes until Ctrl-C or SIGTERM, then stop everything in order."""
+    try:
+        _watch(stack)
+    except KeyboardInterrupt:
+        for number in (signal.SIGTERM, signal.SIGINT):  # a second one must not leave half of it
+            signal.signal(number, signal.SIG_IGN)
+        stack.stop(_say)
+
+
+def _watch(stack: "Stack") -> None:
+    known: dict[str, str] = {}
+    while found := stack.supervisor.states():
+        for name, part in found.items():
+            if known.setdefault(name, part.state) != part.state:
+                _say(name, part.state.lower())
+                known[name] = part.state
+        time.sleep(WATCH_S)
+    _say("stack", "was stopped from elsewhere")
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Turn the stack's errors into one message and exit code 1."""
+    from infra.errors import StackError  # noqa: PLC0415 - see the module docstring
+
+    try:
+        yield
+    except StackError as wrong:
+        typer.echo(str(wrong), err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,38 @@
+"""The ledger over HTTP: what arrived, and whether it adds up."""
+
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from ingest_api.routers.asking import Reader, Stores, answering
+from resources.ledger import Line, read_ledger
+
+router = APIRouter(tags=["asking"])
+
+
+@router.get("/v1/ledger")
+def ledger(
+    principal: Reader,
+    stores: Stores,
+    day: Annotated[date | None, Query(description="UTC; today without it.")] = None,
+) -> dict[str, Any]:
+    """Received = stored + duplicate + rejected, per device, stream and day; and the rows there are.
+
+    `rows` is null where the day is past the stream's retention.
+    """
+    today = datetime.now(UTC).date()
+    asked = day or today
+    with answering(), stores.hot.reader(principal.user_id) as connection:
+        found = read_ledger(connection, stores.registry, day=asked, today=today)
+    return {
+        "day": asked,
+        "is_adding_up": found.is_adding_up,
+        "lines": [_shown(line) for line in found.lines],
+        "totals": asdict(found.totals),
+    }
+
+
+def _shown(line: Line) -> dict[str, Any]:
+    return {**asdict(line.sums), "rows": line.rows, "is_adding_up": line.is_adding_up}

@@ -1,0 +1,152 @@
+"""The ledger: what arrived for each user, device, stream and day, and whether it adds up.
+
+It does when received = stored + duplicate + rejected, and as many rows as were stored are there.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import class_row
+
+from am_assets.streams.registry import Registry
+from am_assets.streams.stream import Stream
+from resources.hot import table_of
+
+SUMS = """
+SELECT user_id, device_id, stream, day, sum(received)::bigint AS received,
+    sum(stored)::bigint AS stored, sum(duplicate)::bigint AS duplicate,
+    sum(rejected)::bigint AS rejected
+FROM am.landing WHERE %(day)s::date IS NULL OR day = %(day)s::date
+GROUP BY user_id, device_id, stream, day ORDER BY day, user_id, device_id, stream
+"""
+COUNTS = """
+SELECT user_id, device_id, (ts AT TIME ZONE 'UTC')::date AS day, count(*)
+FROM {} WHERE ts >= %(begin)s AND ts < %(end)s GROUP BY 1, 2, 3
+"""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What the landing ledger says of one user, device, stream and day."""
+
+    user_id: str
+    device_id: str
+    stream: str
+    day: date
+    received: int
+    stored: int
+    duplicate: int
+    rejected: int
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the ledger. `rows` in the database now; None: the day is past its retention."""
+
+    sums: Sums
+    rows: int | None
+
+    @property
+    def is_adding_up(self) -> bool:
+        """Whether nothing is missing and nothing too many."""
+        sums = self.sums
+        is_received = sums.received == sums.stored + sums.duplicate + sums.rejected
+        return is_received and self.rows in (None, sums.stored)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over lines; `rows` only over those that have them, like `stored_in_reach`."""
+
+    received: int
+    stored: int
+    duplicate: int
+    rejected: int
+    stored_in_reach: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """All lines, from early to late."""
+
+    lines: tuple[Line, ...]
+
+    @property
+    def is_adding_up(self) -> bool:
+        """Whether every line does."""
+        return all(line.is_adding_up for line in self.lines)
+
+    @property
+    def totals(self) -> Totals:
+        """Sums over all lines."""
+        sums = [line.sums for line in self.lines]
+        return Totals(
+            received=sum(line.received for line in sums),
+            stored=sum(line.stored for line in sums),
+            duplicate=sum(line.duplicate for line in sums),
+            rejected=sum(line.rejected for line in sums),
+            stored_in_reach=sum(line.sums.stored for line in self.lines if line.rows is not None),
+            rows=sum(line.rows for line in self.lines if line.rows is not None),
+        )
+
+
+def read_ledger(
+    connection: psycopg.Connection[Any], registry: Registry, *, day: date | None, today: date
+) -> Ledger:
+    """The ledger of one UTC day or (None) of all, of the users that the connection may see.
+
+    Both halves are read as of one moment if the connection's isolation says so.
+    Raises: psycopg.Error.
+    """
+    with connection.cursor(row_factory=class_row(Sums)) as rows:
+        sums = rows.execute(SUMS.encode(), {"day": day}).fetchall()
+    counts = _counts(connection, registry, sums)
+    return Ledger(
+        tuple(
+            Line(line, counts.get(_key(line), 0) if is_in_reach(line, registry, today) else None)
+            for line in sums
+        )
+    )
+
+
+def is_in_reach(line: Sums, registry: Registry, today: date) -> bool:
+    """Whether the line's rows have to be in the database still."""
+    stream = registry.get(line.stream)
+    return stream is not None and line.day > today - stream.keep_hot
+
+
+def _key(line: Sums) -> tuple[str, str, str, date]:
+    return line.stream, line.user_id, line.device_id, line.day
+
+
+def _counts(
+    connection: psycopg.Connection[Any], registry: Registry, sums: Sequence[Sums]
+) -> dict[tuple[str, str, str, date], int]:
+    """How many rows there are by stream, user, device and day, over the days of the lines."""
+    days: dict[str, list[date]] = {}
+    for line in sums:
+        days.setdefault(line.stream, []).append(line.day)
+    return {
+        (stream, user, device, day): count
+        for stream, wanted in days.items()
+        if stream in registry
+        for user, device, day, count in _count(connection, registry[stream], wanted)
+    }
+
+
+def _count(
+    connection: psycopg.Connection[Any], stream: Stream, days: Iterable[date]
+) -> list[tuple[str, str, date, int]]:
+    wanted = sorted(days)
+    query = sql.SQL(COUNTS).format(table_of(stream))
+    span = {"begin": _midnight(wanted[0]), "end": _midnight(wanted[-1] + timedelta(days=1))}
+    return connection.execute(query, span).fetchall()
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)

@@ -1,0 +1,72 @@
+"""The doctor's checks, on a real stack and on folders that are wrong in one way."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra import doctor
+from infra.doctor import Finding, judge_skew
+from infra.stack import Stack
+from ingest_api.settings import Settings
+
+
+def at(home: Path, **settings: object) -> Stack:
+    return Stack(home, settings=Settings.model_validate({"home": home, **settings}))
+
+
+def levels(findings: list[Finding]) -> set[str]:
+    return {finding.level for finding in findings}
+
+
+def test_a_running_stack_has_no_error(stack: Stack) -> None:
+    assert [finding for finding in doctor.examine(stack) if finding.level == "error"] == []
+
+
+def test_each_finding_that_is_not_ok_says_what_to_do(tmp_path: Path) -> None:
+    found = [f for f in doctor.examine(at(tmp_path, s3_bucket="x")) if f.level != "ok"]
+    assert {"settings", "parts"} <= {finding.check for finding in found}
+    assert all(finding.todo for finding in found)
+
+
+def test_a_taken_port_is_an_error_that_names_holder_and_variable(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        found = doctor.check_ports(at(tmp_path, dagster_port=port))
+    named = next(finding for finding in found if str(port) in finding.what)
+    assert named.level == "error"
+    assert f"pid {os.getpid()}" in named.what
+    assert "AM_DAGSTER_PORT" in named.todo
+
+
+def test_a_folder_that_others_may_read_is_an_error(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    assert levels(doctor.check_home(at(tmp_path))) == {"error"}
+
+
+def test_a_damaged_stack_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "stack.json").write_text("{")
+    assert levels(doctor.check_home(at(tmp_path))) == {"error"}
+
+
+def test_a_stack_that_is_down_is_noted_and_not_an_error(tmp_path: Path) -> None:
+    assert levels(doctor.check_parts(at(tmp_path))) == {"note"}
+
+
+def test_a_schema_behind_is_an_error() -> None:
+    assert doctor.judge_schema("0001", "0002").level == "error"
+    assert doctor.judge_schema(None, "0002").level == "error"
+    assert doctor.judge_schema("0002", "0002").level == "ok"
+
+
+@given(st.floats(0, 1e6))
+def test_a_clock_is_judged_alike_ahead_and_behind(skew_s: float) -> None:
+    assert judge_skew("it", skew_s).level == judge_skew("it", -skew_s).level
+
+
+@pytest.mark.parametrize(("skew_s", "level"), [(0.5, "ok"), (5, "note"), (-61, "error")])
+def test_a_clock_far_off_is_an_error_and_a_little_off_a_note(skew_s: float, level: str) -> None:
+    assert judge_skew("it", skew_s).level == level

@@ -1,0 +1,104 @@
+"""Dagster in the stack: runs are executed, and a run whose process died does not stay started."""
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from infra.ports import choose_free
+from infra.processes import end, processes_of
+from infra.stack import ALL_PARTS, Stack
+from ingest_api.settings import Settings
+
+LAUNCH = """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) {
+  __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
+RUNS = "{ runsOrError { ... on Runs { results { runId status rootRunId } } } }"
+
+
+@pytest.fixture(scope="module")
+def dagster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    home = tmp_path_factory.mktemp("dagster-home")
+    settings = Settings(
+        home=home, s3_bucket="am-test", dagster_port=choose_free(["dagster"])["dagster"]
+    )
+    stack = Stack(
+        home,
+        parts=[name for name in ALL_PARTS if name != "api"],
+        settings=settings,
+        definitions="tests.fixtures.tiny_definitions",
+    )
+    stack.start()
+    yield stack
+    stack.stop()
+    assert processes_of(stack.home) == []
+
+
+def ask(stack: Stack, query: str, **variables: Any) -> Any:
+    connection = HTTPConnection("127.0.0.1", stack.settings.dagster_port, timeout=30)
+    body = json.dumps({"query": query, "variables": variables})
+    connection.request("POST", "/graphql", body, {"Content-Type": "application/json"})
+    answer = json.loads(connection.getresponse().read())
+    assert "errors" not in answer, answer
+    return answer["data"]
+
+
+def launch(stack: Stack, job: str, config: dict[str, Any] | None = None) -> str:
+    selector = {
+        "jobName": job,
+        "repositoryName": "__repository__",
+        "repositoryLocationName": "am",
+    }
+    params = {"selector": selector, "runConfigData": config or {}}
+    answer = ask(stack, LAUNCH, params=params)["launchRun"]
+    assert answer["__typename"] == "LaunchRunSuccess", answer
+    return str(answer["run"]["runId"])
+
+
+def await_status(stack: Stack, run: str, status: str, *, within_s: float = 120) -> None:
+    """Of the run itself, or of a retry of it."""
+    deadline = time.monotonic() + within_s
+    while True:
+        found = [
+            (r["runId"], r["status"])
+            for r in ask(stack, RUNS)["runsOrError"]["results"]
+            if run in {r["runId"], r["rootRunId"]}
+        ]
+        if status in {s for _, s in found}:
+            return
+        assert time.monotonic() < deadline, found
+
+
+def test_a_run_is_queued_executed_and_recorded(dagster: Stack) -> None:
+    await_status(dagster, launch(dagster, "quick_job"), "SUCCESS")
+
+
+def test_every_part_is_ready_and_on_loopback_alone(dagster: Stack) -> None:
+    assert {s.name for s in dagster.status() if s.is_ready} == set(dagster.part_names)
+    listening = {
+        ip_address(c.laddr.ip.removeprefix("::ffff:"))
+        for process in processes_of(dagster.home)
+        for c in process.net_connections("tcp")
+        if c.status == psutil.CONN_LISTEN
+    }
+    assert all(address.is_loopback for address in listening)
+
+
+@pytest.mark.slow
+def test_a_run_in_progress_at_a_power_cut_fails_and_is_started_again(
+    dagster: Stack, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    run = launch(dagster, "wait_job", {"ops": {"waiting": {"config": {"file": str(gate)}}}})
+    await_status(dagster, run, "STARTED")
+    end(processes_of(dagster.home), ask=signal.SIGKILL, patience_s=10)
+    gate.touch()
+    dagster.start()
+    await_status(dagster, run, "FAILURE")
+    await_status(dagster, run, "SUCCESS")
