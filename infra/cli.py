@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # command: (module, one line for `am --help`)
 LATER = {
     "demo": ("infra.commands.demo", "Send one real day through the public doors, process it."),
-    "models": ("infra.models_cli", "Pull and list the models' weights."),
+    "models": ("infra.commands.models", "Pull and list the models' weights."),
     "key": ("infra.commands.key", "Create tokens for devices."),
     "trust": ("infra.commands.trust", "Let in clients that can send no token."),
     "sql": ("infra.commands.sql", "Ask the lake and the database in SQL."),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from infra.models_cli import app
+from infra.commands.models import app
 from infra.weights import (
     MINILM_TOKENIZER,
     STAMP_FILE,
