@@ -9,13 +9,14 @@ import json
 import logging
 import os
 import secrets
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from infra.errors import HomeError
-from infra.ports import choose_free, is_free
+from infra.ports import PAIR_CHOICE, choose_free, is_free, shuffled
 
 STACK_FILE = "stack.json"
 SUN_PATH_MAX = 100  # a unix socket's path ends at 107 bytes; supervisor adds a suffix while binding
@@ -29,10 +30,10 @@ INTERNAL_PORTS = (
     "volume_grpc",
     "filer",
     "filer_grpc",
-    "admin",
-    "admin_grpc",
     "dagster_code",
 )
+# SeaweedFS's own worker looks for its admin's gRPC there, whatever the flag says.
+ADMIN_GRPC_OFFSET = 10_000
 SECRETS = ("postgres", "am_owner", "dagster", "objects", "s3_access_key", "s3_secret_key")
 
 log = logging.getLogger(__name__)
@@ -93,6 +94,13 @@ class Home:
         if len(os.fsencode(self.run / "supervisor.sock")) <= SUN_PATH_MAX:
             return self.run
         return Path(tempfile.gettempdir()) / f"am-{os.getuid()}-{self.stack_id}"
+
+    def forget_sockets(self) -> None:
+        """Remove what a stopped stack has left in the temporary folder, and its socket."""
+        folder = self.sockets()
+        (folder / "supervisor.sock").unlink(missing_ok=True)
+        if folder != self.run:
+            shutil.rmtree(folder)
 
     def create(self) -> None:
         """Make the folders, readable by the owner alone.
@@ -156,10 +164,22 @@ def choose_state(home: Home) -> StackState:
 
 def _keep_free_ports(earlier: dict[str, int]) -> dict[str, int]:
     kept = {n: earlier[n] for n in INTERNAL_PORTS if n in earlier and is_free(earlier[n])}
-    fresh = choose_free((n for n in INTERNAL_PORTS if n not in kept), taken=earlier.values())
+    kept |= _keep_admin_ports(earlier)
+    wanted = (n for n in INTERNAL_PORTS if n not in kept)
+    fresh = choose_free(wanted, taken={*earlier.values(), *kept.values()})
     for name in fresh.keys() & earlier.keys():
         log.warning("port %d of %s is taken, using %d", earlier[name], name, fresh[name])
     return {**kept, **fresh}
+
+
+def _keep_admin_ports(earlier: dict[str, int]) -> dict[str, int]:
+    pair = [earlier[name] for name in ("admin", "admin_grpc") if name in earlier]
+    if not pair or not all(is_free(port) for port in pair):
+        low = next(
+            p for p in shuffled(PAIR_CHOICE) if is_free(p) and is_free(p + ADMIN_GRPC_OFFSET)
+        )
+        pair = [low, low + ADMIN_GRPC_OFFSET]
+    return {"admin": pair[0], "admin_grpc": pair[1]}
 
 
 def save_state(home: Home, state: StackState, *, addresses: dict[str, Any]) -> None:

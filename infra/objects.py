@@ -7,6 +7,7 @@ nor index. So: a rule has it sync the blobs' bytes, the catalogue is in the embe
 and after the machine went down the newest indexes are built again from the bytes.
 """
 
+import io
 import json
 import logging
 import subprocess
@@ -14,6 +15,7 @@ import sys
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any
 
 import urllib3
 from minio import Minio
@@ -29,6 +31,8 @@ log = logging.getLogger(__name__)
 REGION = "us-east-1"
 FILER_RULES = {"locations": [{"location_prefix": "/buckets/", "fsync": True}]}
 FILER_RULES_PATH = "/etc/seaweedfs/filer.conf"
+PROBE = "am-first-write"
+WRITE_PATIENCE_S = 4
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # The kernel writes back within a minute or so; an index older than this is complete on disk.
 RECENT_S = 3600
@@ -128,14 +132,20 @@ class Objects:
             raise HomeError(f"the index of volume {volume} cannot be built: {done.stderr[-500:]}")
 
     def complete(self) -> None:
-        """Make writes reach the disk before they are acknowledged, and make the bucket.
+        """Have writes reach the disk before they are acknowledged, make the bucket, write once.
 
-        Raises: NotReadyError where the store does not take the rule.
+        Raises: NotReadyError where the store does not do it yet: right after a start a write may
+        hang although the store lists its buckets.
         """
         self._set_rules()
         client = self.client()
-        if not client.bucket_exists(self.bucket):
-            client.make_bucket(self.bucket)
+        try:
+            if not client.bucket_exists(self.bucket):
+                client.make_bucket(self.bucket)
+            client.put_object(self.bucket, PROBE, io.BytesIO(b"ready"), 5)
+            client.remove_object(self.bucket, PROBE)
+        except (MinioException, urllib3.exceptions.HTTPError) as cause:
+            raise NotReadyError(f"object store: first write: {cause}") from cause
 
     def check(self) -> None:
         """Raise NotReadyError unless the store lists its buckets for our key."""
@@ -146,7 +156,9 @@ class Objects:
 
     def client(self) -> Minio:
         """A client that fails at once instead of trying again."""
-        at_once = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(2, read=10))
+        at_once = urllib3.PoolManager(
+            retries=False, timeout=urllib3.Timeout(2, read=WRITE_PATIENCE_S)
+        )
         return Minio(
             f"{LOOPBACK}:{self.state.ports['s3']}",
             access_key=self.state.secrets["s3_access_key"],
@@ -157,20 +169,24 @@ class Objects:
         )
 
     def _set_rules(self) -> None:
-        wanted = json.dumps(FILER_RULES)
-        filer = HTTPConnection(LOOPBACK, self.state.ports["filer"], timeout=10)
+        if self._ask_filer("GET") == FILER_RULES:
+            return
+        self._ask_filer("PUT", json.dumps(FILER_RULES))
+        found = self._ask_filer("GET")
+        if found != FILER_RULES:
+            raise NotReadyError(f"object store keeps other rules than ours: {found}")
+
+    def _ask_filer(self, method: str, body: str | None = None) -> Any:
+        filer = HTTPConnection(LOOPBACK, self.state.ports["filer"], timeout=WRITE_PATIENCE_S)
         try:
-            headers = {"Content-Type": "application/json"}
-            filer.request("PUT", FILER_RULES_PATH, wanted, headers)
-            filer.getresponse().read()
-            filer.request("GET", FILER_RULES_PATH)
-            found = json.loads(filer.getresponse().read())
+            filer.request(method, FILER_RULES_PATH, body, {"Content-Type": "application/json"})
+            answer = filer.getresponse()
+            content = answer.read()
+            return json.loads(content) if answer.status == 200 else None
         except (OSError, HTTPException, ValueError) as cause:
             raise NotReadyError(f"object store: rule for durable writes: {cause}") from cause
         finally:
             filer.close()
-        if found != FILER_RULES:
-            raise NotReadyError(f"object store keeps other rules than ours: {found}")
 
     def _environment(self) -> dict[str, str]:
         return {

@@ -13,6 +13,7 @@ LOOPBACK = "127.0.0.1"
 # Below the usual ephemeral range (32768 on Linux), so that no outgoing connection can sit on the
 # port of a part that is just restarting.
 CHOICE = range(20_000, 32_000)
+PAIR_CHOICE = range(10_000, 20_000)  # for a port whose partner is 10 000 above
 
 
 def is_free(port: int, *, host: str = LOOPBACK) -> bool:
@@ -33,12 +34,17 @@ def is_free(port: int, *, host: str = LOOPBACK) -> bool:
     return True
 
 
+def shuffled(ports: range) -> list[int]:
+    """All of them in no order, so that two stacks that start at once rarely choose alike."""
+    return random.sample(ports, len(ports))
+
+
 def choose_free(names: Iterable[str], *, taken: Iterable[int] = ()) -> dict[str, int]:
     """A free port for each name, all different and none of `taken`."""
     wanted = list(names)
     used = set(taken)
     chosen: dict[str, int] = {}
-    for port in random.sample(CHOICE, len(CHOICE)):
+    for port in shuffled(CHOICE):
         if len(chosen) == len(wanted):
             break
         if port not in used and is_free(port):

@@ -203,17 +203,24 @@ class Stack:
     def _await_ready(self, part: Part, report: Report) -> None:
         deadline = time.monotonic() + part.ready_within_s
         lives: set[int] = set()
-        while not (seen := self._look_at(part)).is_ready:
-            lives |= {seen.pid} if seen.pid else set()
+        while problem := self._complete(part, lives):
             if time.monotonic() > deadline or len(lives) > MAX_LIVES:
                 log_tail = tail(self.home.log_of(part.name), lines=20)
-                raise PartFailedError(part.name, str(seen.problem), log_tail=log_tail)
+                raise PartFailedError(part.name, problem, log_tail=log_tail)
             time.sleep(POLL_S)
-        part.complete()
         report(part.name, "ready")
 
-    def _look_at(self, part: Part) -> PartStatus:
-        return _look_at(part, self.supervisor.states().get(part.name))
+    def _complete(self, part: Part, lives: set[int]) -> str | None:
+        """Complete a part if it is ready, else say why not; add the pid it has to `lives`."""
+        seen = _look_at(part, self.supervisor.states().get(part.name))
+        lives |= {seen.pid} if seen.pid else set()
+        if seen.problem:
+            return seen.problem
+        try:
+            part.complete()
+        except NotReadyError as reason:
+            return str(reason)
+        return None
 
     def _migrate(self, plan: Plan) -> None:
         if not {"postgres", *APP_PARTS} & set(self.part_names):
@@ -230,7 +237,7 @@ class Stack:
             self._stop_stage([name], report)
         self.supervisor.shutdown()
         self._end_left_over()
-        (self.home.sockets() / "supervisor.sock").unlink(missing_ok=True)
+        self.home.forget_sockets()
 
     def _stop_stage(self, names: Sequence[str], report: Report) -> None:
         waiting = {n for n, s in self.supervisor.states().items() if n in names and s.is_up}
