@@ -16,13 +16,14 @@ from am_assets.checks.contract import contract_check
 from am_assets.derived.asset import derived_asset
 from am_assets.derived.catalog import ENRICHMENTS
 from am_assets.derived.enrichment import Enrichment
-from resources.late_compute import LateCompute
+from am_assets.out.asset import day_digest_asset
 from am_assets.process import Tools
 from am_assets.raw.asset import raw_asset
 from am_assets.streams.registry import REGISTRY, Registry
 from am_assets.streams.stream import Stream
 from ingest_api.settings import Settings
 from resources.compute import ModelChoice, connect_compute
+from resources.late_compute import LateCompute
 from sensors.landing import landing_sensor
 from sensors.unfinished import unfinished_sensor
 
@@ -56,6 +57,7 @@ def build_defs(
         assets=[
             *(raw_asset(stream) for stream in registry.raw),
             *(derived_asset(enrichment) for enrichment in enrichments),
+            day_digest_asset(),
         ],
         asset_checks=[
             make(stream)

@@ -34,9 +34,6 @@ LATER = {
     "backfill": ("infra.commands.backfill", "Compute a range of days again, through Dagster."),
     "dead-letters": ("infra.commands.dead_letters", "List, show and replay what was rejected."),
     "ledger": ("infra.commands.ledger", "Show that the counts add up."),
-    "import": ("infra.commands.import_files", "Read exports of other programs."),
-    "export": ("infra.commands.export", "Write out all that one user has."),
-    "erase": ("infra.commands.erase", "Remove a user's data everywhere."),
 }
 WATCH_S = 1.0
 

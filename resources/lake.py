@@ -121,7 +121,7 @@ class Lake:
     def stored_schema(self, stream: Stream) -> pa.Schema | None:
         """The columns of the table as it is; None where there is no table."""
         table = self.open(stream)
-        return None if table is None else pa.schema(table.schema().to_arrow())
+        return None if table is None else pa.schema(list(table.to_pyarrow_dataset().schema))
 
     def count_both(self, stream: Stream, day: date) -> tuple[int, Receipt | None]:
         """The rows in the lake and the receipt, while nobody writes."""

@@ -159,13 +159,17 @@ def _visit(device_id: str, stay: list[Fix]) -> Visit:
     anchor = stay[0]
     inside = [fix for fix in stay if _is_near(anchor, fix)]
     # Longitudes as differences from the first, so that the date line is no edge.
-    east = [(fix.longitude - anchor.longitude + 180) % 360 - 180 for fix in inside]
-    longitude = (anchor.longitude + sum(east) / len(east) + 180) % 360 - 180
+    east = [_wrapped(fix.longitude - anchor.longitude) for fix in inside]
     return Visit(
         device_id=device_id,
         enter=anchor.ts,
         leave=stay[-1].ts,
         latitude=sum(fix.latitude for fix in inside) / len(inside),
-        longitude=longitude,
+        longitude=_wrapped(anchor.longitude + sum(east) / len(east)),
         fix_count=len(inside),
     )
+
+
+def _wrapped(degrees: float) -> float:
+    """A longitude or a difference of two, from -180 to 180."""
+    return degrees if -180 <= degrees <= 180 else (degrees + 180) % 360 - 180

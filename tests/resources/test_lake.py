@@ -123,7 +123,7 @@ def test_a_day_that_went_stale_while_it_was_published_stays_stale(
 
 
 def _wait_until_somebody_waits_for(pid: int, watch: psycopg.Connection) -> None:
-    query = "SELECT FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))"
+    query = "SELECT 1 FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))"
     while not watch.execute(query, (pid,)).fetchone():
         pass
 

@@ -213,7 +213,7 @@ def test_indexes_change_nothing_of_what_is_found(connections: Connections) -> No
         for number in range(320)
     ]
     put(store, *rows)
-    question = {"text": "number 17", "begin": NOON, "kind": "speech", "limit": 5}
+    question: dict[str, Any] = {"text": "number 17", "begin": NOON, "kind": "speech", "limit": 5}
     before = store.search(SearchRequest(user_id="ann", **question), None)
     store.refresh_indexes()
     store.refresh_indexes()

@@ -185,7 +185,7 @@ def test_what_a_killed_worker_had_is_claimable_at_once(
 
 
 def _wait_until_backend_is_gone(connection: psycopg.Connection, pid: int) -> None:
-    while connection.execute("SELECT FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone():
+    while connection.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone():
         pass
 
 

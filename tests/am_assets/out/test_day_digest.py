@@ -130,8 +130,8 @@ def test_the_asset_keeps_the_day_and_tells_nothing_of_its_content(filled: Connec
             )
             (event,) = result.get_asset_materialization_events()
     told = event.materialization.metadata
-    assert told["users"].value >= 1
-    assert told["rows_seen"].value >= 20
+    assert told["users"].value == len(users_of(tools.hot, DAY))
+    assert told["rows_seen"].value == read(filled).row_count
     assert "morning" not in str(told)
 
 
