@@ -1,9 +1,9 @@
 """When an asset follows those it is made from."""
 
-from dagster import AssetKey, AutomationCondition
+from dagster import AssetCheckKey, AssetKey, AutomationCondition
 
 
-def follow_each_day() -> AutomationCondition[AssetKey]:
+def follow_each_day() -> AutomationCondition[AssetKey | AssetCheckKey]:
     """Whenever a day of a source was updated, that day; however long ago it was.
 
     It is Dagster's `eager()` but for five things, each of which lost or delayed days here:

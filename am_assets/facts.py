@@ -9,7 +9,7 @@ from am_assets.schemas.columns import columns
 from am_assets.streams.stream import Stream
 from resources.lake import Published
 
-Metadata = Mapping[str, MetadataValue]  # type: ignore[type-arg]  # its parameter has no use here
+Metadata = Mapping[str, MetadataValue]
 
 
 def stream_metadata(stream: Stream) -> Metadata:

@@ -5,7 +5,7 @@ changes nothing, so that an item whose worker dies in between is simply done aga
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import groupby
 from typing import Any
@@ -18,6 +18,7 @@ from am_assets.derived.enrichment import Derived, Found, Item
 from am_assets.derived.moments import MomentText
 from am_assets.schemas.moments import moment_id, moment_schema
 from am_assets.streams.registry import Registry
+from resources.places import name_places
 from resources.vectors import VectorStore
 from resources.work import Claimed
 
@@ -64,6 +65,7 @@ class Context:
     latitude: float | None
     longitude: float | None
     app: str | None
+    place: str | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ class MomentSink:
             "blob_key": item.blob_key,
             "latitude": context.latitude,
             "longitude": context.longitude,
-            "place": None,
+            "place": context.place,
             "app": item.row.get("source_app") or context.app,
         }
 
@@ -129,7 +131,22 @@ class MomentSink:
         }
         with psycopg.connect(self.database_url) as connection:
             cursor = connection.cursor(row_factory=class_row(Context))
-            return cursor.execute(CONTEXT, values).fetchall()
+            return with_places(cursor.execute(CONTEXT, values).fetchall())
+
+
+def with_places(contexts: Sequence[Context]) -> list[Context]:
+    """The same, with the names of the places where the coordinates are known."""
+    points = {
+        (one.latitude, one.longitude): None
+        for one in contexts
+        if one.latitude is not None and one.longitude is not None
+    }
+    named = dict(zip(points, name_places(list(points)), strict=True)) if points else {}
+    places = [named.get((c.latitude or 0.0, c.longitude or 0.0)) for c in contexts]
+    return [
+        replace(one, place=place.label) if place and one.latitude is not None else one
+        for one, place in zip(contexts, places, strict=True)
+    ]
 
 
 def _chunk(item: Item, row: Derived, found: Found) -> dict[str, Any]:

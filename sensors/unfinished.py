@@ -66,7 +66,7 @@ class Tried:
     @property
     def next(self) -> datetime:
         """Not before then."""
-        return self.last + FIRST_PAUSE * 2 ** (self.tries - 1)
+        return self.last + FIRST_PAUSE * (1 << (self.tries - 1))
 
 
 Memory = Mapping[str, Tried]

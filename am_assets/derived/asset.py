@@ -56,8 +56,8 @@ def derived_asset(enrichment: Enrichment) -> AssetsDefinition:
     def derive(context: AssetExecutionContext) -> MaterializeResult[None]:
         tools: Tools = context.resources.tools
         day = date.fromisoformat(context.partition_key)
-        counts = process(enrichment, day, tools, run_id=context.run_id)
-        published = publish_output(enrichment, day, tools, run_id=context.run_id)
+        counts = process(enrichment, day, tools, run_id=context.run.run_id)
+        published = publish_output(enrichment, day, tools, run_id=context.run.run_id)
         _tell_neighbours(context, published, day)
         mine = [published_metadata(one) for one in published if one.day == day]
         return MaterializeResult(metadata={**counts_metadata(counts), **(mine[0] if mine else {})})

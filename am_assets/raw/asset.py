@@ -43,7 +43,7 @@ def raw_asset(stream: Stream) -> AssetsDefinition:
     def publish(context: AssetExecutionContext) -> MaterializeResult[None]:
         tools: Tools = context.resources.tools
         day = date.fromisoformat(context.partition_key)
-        published = tools.lake.publish(stream, day, run_id=context.run_id)
+        published = tools.lake.publish(stream, day, run_id=context.run.run_id)
         return MaterializeResult(metadata=published_metadata(published))
 
     return publish

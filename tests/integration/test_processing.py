@@ -1,6 +1,6 @@
 """From a landed recording to words, by the real models on the real stores."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -28,11 +28,11 @@ VAD, WORDS = vad.ENRICHMENT, words.ENRICHMENT
 
 
 @pytest.fixture(scope="module")
-def compute() -> Iterator[Compute]:
+def compute() -> Compute:
     """The tiny models, loaded once."""
     folder = Path("models/weights")
     pull(folder, "tiny")
-    yield LocalCompute(ModelChoice("tiny", folder))
+    return LocalCompute(ModelChoice("tiny", folder))
 
 
 @pytest.fixture
@@ -51,8 +51,9 @@ def _plant_sounds(tools: Tools, day: date, *sounds: bytes) -> None:
 
 def test_a_recording_becomes_words_in_the_hot_store_and_in_the_lake(tools: Tools) -> None:
     day = next(DAYS)
-    _plant_sounds(tools, day, media.clip("go-forward").data, b"no sound" * 20,
-                  media.clip("near-silence").data)
+    _plant_sounds(
+        tools, day, media.clip("go-forward").wav, b"no sound" * 20, media.clip("near-silence").wav
+    )
     told = process_pending(tools, day=day, enrichments=(VAD, WORDS))
     assert [(one.counts.done, one.counts.empty, one.counts.failed) for one in told] == [
         (1, 1, 1),
@@ -71,7 +72,7 @@ def test_a_recording_becomes_words_in_the_hot_store_and_in_the_lake(tools: Tools
 
 def test_processing_again_changes_neither_table_nor_lake(tools: Tools) -> None:
     day = next(DAYS)
-    _plant_sounds(tools, day, media.clip("go-forward").data)
+    _plant_sounds(tools, day, media.clip("go-forward").wav)
     process_pending(tools, day=day, enrichments=(VAD, WORDS))
     before = _state(tools, day)
     again = process_pending(tools, day=day, enrichments=(VAD, WORDS))
@@ -92,14 +93,12 @@ def _state(tools: Tools, day: date) -> list[object]:
 
 def test_a_new_version_does_its_own_items_again_and_no_others(tools: Tools) -> None:
     day = next(DAYS)
-    _plant_sounds(tools, day, media.clip("go-forward").data)
+    _plant_sounds(tools, day, media.clip("go-forward").wav)
     process_pending(tools, day=day, enrichments=(VAD, WORDS))
     newer = replace(WORDS, version=2)
     told = process_pending(tools, day=day, enrichments=(VAD, newer))
     assert [one.counts.done for one in told] == [0, 1]
-    query = (
-        "SELECT enrichment_version FROM am.media_text_transcribed_words WHERE ts::date = %s"
-    )
+    query = "SELECT enrichment_version FROM am.media_text_transcribed_words WHERE ts::date = %s"
     assert rows_of(tools.lake.connections, query, day) == [(2,)]
 
 
@@ -107,7 +106,7 @@ def test_items_wait_while_weights_are_missing_and_are_done_when_they_are_there(
     tools: Tools, tmp_path: Path
 ) -> None:
     day = next(DAYS)
-    _plant_sounds(tools, day, media.clip("go-forward").data)
+    _plant_sounds(tools, day, media.clip("go-forward").wav)
     process(VAD, day, tools, run_id="test")
     bare = replace(tools, compute=LocalCompute(ModelChoice("tiny", tmp_path)))
     counts = process(WORDS, day, bare, run_id="test")
@@ -119,7 +118,7 @@ def test_items_wait_while_weights_are_missing_and_are_done_when_they_are_there(
 
 def test_an_unexpected_error_ends_the_run_and_frees_its_items(tools: Tools) -> None:
     day = next(DAYS)
-    _plant_sounds(tools, day, media.clip("go-forward").data)
+    _plant_sounds(tools, day, media.clip("go-forward").wav)
 
     def stumble(items: Sequence[Item], compute: Compute) -> list[Outcome]:
         raise ZeroDivisionError("a mistake in the code")
@@ -131,7 +130,7 @@ def test_an_unexpected_error_ends_the_run_and_frees_its_items(tools: Tools) -> N
 
 def test_a_model_that_goes_away_in_the_middle_blocks_items(tools: Tools) -> None:
     day = next(DAYS)
-    _plant_sounds(tools, day, media.clip("go-forward").data)
+    _plant_sounds(tools, day, media.clip("go-forward").wav)
 
     def vanish(items: Sequence[Item], compute: Compute) -> list[Outcome]:
         raise ModelUnavailableError("voice_activity", "somewhere", "start it")
@@ -144,7 +143,7 @@ def test_walking_is_found_in_readings_with_gravity(tools: Tools) -> None:
     day = next(DAYS)
     readings = [
         (_at(day, n / 10), {"x_m_s2": one.x, "y_m_s2": one.y, "z_m_s2": one.z + 9.81})
-        for n, one in enumerate(media.motion("walking"))
+        for n, one in enumerate(media.motion("Walking"))
     ]
     assert readings
     Garden(tools.lake.connections).plant(ACCELERATION, readings)

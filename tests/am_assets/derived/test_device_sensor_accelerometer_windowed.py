@@ -24,9 +24,9 @@ def _table(times: list[datetime], x: Any) -> pa.Table:
     return pa.table(
         {
             "ts": pa.array(times, pa.timestamp("us", tz="UTC")),
-            "x_m_s2": np.asarray(x, dtype=np.float64),
-            "y_m_s2": zeros,
-            "z_m_s2": zeros + 9.81,
+            "x_m_s2": pa.array(np.asarray(x, dtype=np.float64)),
+            "y_m_s2": pa.array(zeros),
+            "z_m_s2": pa.array(zeros + 9.81),
         }
     )
 
@@ -85,7 +85,7 @@ def test_a_slow_sensor_gives_windows_without_features() -> None:
 def test_the_strongest_frequency_of_the_magnitude_is_found() -> None:
     times = [HOUR + timedelta(milliseconds=20 * n) for n in range(500)]
     steps = 2 * np.sin(2 * np.pi * 1.8 * np.arange(500) / 50)
-    table = _table(times, np.zeros(500)).set_column(3, "z_m_s2", [9.81 + steps])
+    table = _table(times, np.zeros(500)).set_column(3, "z_m_s2", pa.array(9.81 + steps))
     (row, *_) = windows(table, hour=HOUR)
     assert abs(row.values.peak_frequency_hz - 1.8) <= 0.21  # type: ignore[attr-defined]  # Row
 

@@ -5,10 +5,10 @@ from datetime import timedelta
 import jsonschema
 import psycopg
 import pytest
-from am_assets.definitions import build_defs
 from fastapi.testclient import TestClient
 from pydantic import Field
 
+from am_assets.definitions import build_defs
 from am_assets.schemas import arrow, docs, postgres
 from am_assets.schemas.columns import KEY, columns
 from am_assets.schemas.json_schema import message_schema
