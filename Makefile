@@ -1,6 +1,6 @@
 # What a person types. Needs python3.11, its venv module and make; everything else comes with `setup`.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev docs lock demo test check up down status bench notebook
+.PHONY: help setup setup-dev docs lock demo test test-slow check up down status bench notebook
 SHELL := /bin/sh
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -22,8 +22,11 @@ demo: setup ## set up, start everything, send and process one real day, leave it
 	$(BIN)/am models pull
 	$(BIN)/am demo
 
-test: setup-dev ## all tests that need no GPU
-	$(BIN)/pytest
+test: setup-dev ## all tests that need no GPU, but for the long ones
+	$(BIN)/pytest -m "not slow"
+
+test-slow: setup-dev ## the long ones: a whole day through the whole stack, a real Ray cluster
+	$(BIN)/pytest -m slow
 
 check: setup-dev ## lint, types, generated blocks, definitions load
 	$(BIN)/ruff check .

@@ -104,6 +104,7 @@ class Orchestration:
         return {
             "storage": {"postgres": {"postgres_url": self.database_url}},
             "telemetry": {"enabled": False},
+            "freshness": {"enabled": True},
             "nux": {"enabled": False},  # no invitation to a newsletter
             "run_coordinator": {
                 "module": "dagster.core.run_coordinator",

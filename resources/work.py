@@ -23,7 +23,7 @@ from resources.hot import Span, table_of
 from resources.lake import mark_stale
 
 NAMESPACE = UUID("7f0c2f4e-6c0e-5b0a-9d53-4b7a1c9a5a10")  # of the ids that AM makes itself
-MAX_CLAIMS = 3
+MAX_CLAIMS = 8  # workers also die with their machine or database, not only of an item
 GONE = "gone"  # the fingerprint of an item whose source row was replaced by none
 HOUR = timedelta(hours=1)
 

@@ -1,12 +1,13 @@
 """The factory of raw assets: the day as received, published to Delta."""
 
-from datetime import date
+from datetime import date, timedelta
 
 from dagster import (
     AssetExecutionContext,
     AssetKey,
     AssetsDefinition,
     Backoff,
+    FreshnessPolicy,
     MaterializeResult,
     RetryPolicy,
     asset,
@@ -19,6 +20,8 @@ from am_assets.streams.stream import Stream
 
 LAYER = "raw"
 AGAIN = RetryPolicy(max_retries=3, delay=2, backoff=Backoff.EXPONENTIAL)
+# A device that is left at home is no fault; one that has been silent for a week may be.
+FRESH = FreshnessPolicy.time_window(warn_window=timedelta(days=2), fail_window=timedelta(days=7))
 
 
 def raw_key(stream: Stream) -> AssetKey:
@@ -39,6 +42,7 @@ def raw_asset(stream: Stream) -> AssetsDefinition:
         pool=stream.table,
         required_resource_keys={"tools"},
         retry_policy=AGAIN,
+        freshness_policy=FRESH,
     )
     def publish(context: AssetExecutionContext) -> MaterializeResult[None]:
         tools: Tools = context.resources.tools

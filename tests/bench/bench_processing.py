@@ -1,4 +1,4 @@
-"""What orchestration costs: the same models called directly, by `process`, and by Dagster's runs."""
+"""What orchestration costs: models called directly, by `process`, and by Dagster's runs."""
 
 import base64
 import io

@@ -1,7 +1,7 @@
 """The asking routes over the real stores; who asks is told by a fake authenticator."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -92,7 +92,7 @@ def filled(connections: Connections) -> Connections:
 
 
 @pytest.fixture(scope="module")
-def client_for(filled: Connections) -> Iterator[ClientFor]:
+def client_for(filled: Connections) -> ClientFor:
     def make(user: str | None, *, has_model: bool = True) -> TestClient:
         app = FastAPI()
         compute = LettersCompute(MODEL) if has_model else EmptyCompute()
