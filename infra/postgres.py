@@ -157,6 +157,8 @@ def as_server_user() -> list[str]:
         f"--regid={group}",
         "--clear-groups",
         "--no-new-privs",
+        # access(2), by which initdb looks for its sibling, forgets capabilities without this.
+        "--securebits=+no_setuid_fixup",
         f"--inh-caps={only}",
         f"--ambient-caps={only}",
         f"--bounding-set={only}",

@@ -21,7 +21,7 @@ from minio import Minio
 from infra.errors import AddressError, HomeError, PortTakenError
 from infra.home import load_state
 from infra.ports import choose_free
-from infra.postgres import Postgres
+from infra.postgres import Postgres, as_server_user
 from infra.processes import end, processes_of
 from infra.stack import SERVER_PARTS, Stack
 from ingest_api.settings import Settings
@@ -346,3 +346,18 @@ def test_chosen_ports_differ_and_are_below_the_ephemeral_range() -> None:
     chosen = choose_free(map(str, range(50)))
     assert len(set(chosen.values())) == 50
     assert max(chosen.values()) < 32_768
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root changes to another user")
+def test_the_servers_user_may_run_programs_of_a_checkout_that_only_root_may_enter(
+    tmp_path: Path,
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    program = closed / "program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    # As initdb looks: by access(2), which asks for the real user's rights.
+    code = "import os, sys; sys.exit(not os.access(sys.argv[1], os.X_OK))"
+    done = subprocess.run([*as_server_user(), sys.executable, "-c", code, program], check=False)
+    assert done.returncode == 0
