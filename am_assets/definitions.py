@@ -22,8 +22,6 @@ from am_assets.raw.asset import raw_asset
 from am_assets.streams.registry import REGISTRY, Registry
 from am_assets.streams.stream import Stream
 from ingest_api.settings import Settings
-from resources.compute import ModelChoice, connect_compute
-from resources.late_compute import LateCompute
 from sensors.landing import landing_sensor
 from sensors.unfinished import unfinished_sensor
 
@@ -36,11 +34,7 @@ def tools_from_environment() -> Tools:
     Raises: ingest_api.settings.StackNotFoundError.
     """
     settings = Settings()
-    choice = ModelChoice(settings.models_profile, settings.models_dir)
-    compute = LateCompute(
-        lambda: connect_compute(settings.compute, choice, ray_address=settings.ray_address)
-    )
-    return Tools.at(settings.connections(), compute)
+    return Tools.at(settings.connections(), settings.late_compute())
 
 
 def build_defs(

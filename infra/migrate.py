@@ -1,10 +1,12 @@
 """Bring a database to the schema of this version: numbered migrations, then the registry's tables.
 
 Both are transactional and may be run again at any time. The same statements serve plain PostgreSQL
-and TimescaleDB; the latter gets hypertables and policies on top.
+and TimescaleDB; the latter gets hypertables and policies on top. The registry's statements are sent
+at once, and not at all where the database has a note that it had the very same ones.
 """
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import psycopg
@@ -22,6 +24,19 @@ from am_assets.streams.stream import Stream
 MIGRATIONS = Path(__file__).parent / "migrations"
 VERSION_TABLE = "am_schema_version"
 LOCK = 4_122_023  # any number; two starts at once must not both migrate
+TIMELINE = "timeline"
+NOTE_TABLE = f"""CREATE TABLE IF NOT EXISTS {postgres.SCHEMA}.registry_note (
+    is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only),
+    statements_sha256 text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+)"""
+NOTE = f"""INSERT INTO {postgres.SCHEMA}.registry_note (statements_sha256) VALUES (%(digest)s)
+ON CONFLICT (is_only) DO UPDATE SET statements_sha256 = excluded.statements_sha256,
+    applied_at = excluded.applied_at"""
+IS_APPLIED = f"""SELECT
+    (SELECT statements_sha256 FROM {postgres.SCHEMA}.registry_note) = %(digest)s,
+    (SELECT count(*) FROM pg_class WHERE relnamespace = '{postgres.SCHEMA}'::regnamespace
+        AND relname = ANY(%(names)s) AND relkind IN ('r', 'p', 'v'))"""
 
 
 def upgrade(database_url: str, *, registry: Registry = REGISTRY) -> None:
@@ -36,14 +51,20 @@ def upgrade(database_url: str, *, registry: Registry = REGISTRY) -> None:
             apply_registry(connection, registry)
 
 
-def apply_registry(connection: psycopg.Connection, registry: Registry) -> None:
-    """Make each stream's table, policies and the timeline over them, in one transaction."""
+def apply_registry(connection: psycopg.Connection, registry: Registry) -> bool:
+    """Make each stream's table, policies and the timeline over them, in one transaction.
+
+    Returns whether anything had to be done.
+    """
     is_timescale = has_timescale(connection)
-    connection.execute("SET LOCAL client_min_messages = warning")
-    connection.execute(f"DROP VIEW IF EXISTS {postgres.SCHEMA}.timeline")
-    for statement in registry_statements(registry.values(), is_timescale=is_timescale):
-        connection.execute(statement.encode())
+    statements = registry_statements(registry.values(), is_timescale=is_timescale)
+    digest = hashlib.sha256("\0".join(statements).encode()).hexdigest()
+    connection.execute(NOTE_TABLE)
+    if is_needed := not _is_applied(connection, digest, registry):
+        _execute_all(connection, statements)
+        connection.execute(NOTE, {"digest": digest})
     connection.commit()
+    return is_needed
 
 
 def registry_statements(streams: Iterable[Stream], *, is_timescale: bool) -> list[str]:
@@ -52,13 +73,23 @@ def registry_statements(streams: Iterable[Stream], *, is_timescale: bool) -> lis
     statements = [
         statement
         for stream in chosen
-        for statement in (
-            *postgres.table(stream),
-            *postgres.row_security(postgres.qualified(stream)),
-            *(postgres.hypertable(stream) if is_timescale else ()),
-        )
+        for statement in postgres.stream_statements(stream, is_timescale=is_timescale)
     ]
-    return [*statements, *timeline.hot_timeline(chosen)]
+    store = [f"CREATE SCHEMA IF NOT EXISTS {postgres.STORE}"] if is_timescale else []
+    return [*store, *statements, *timeline.hot_timeline(chosen)]
+
+
+def _execute_all(connection: psycopg.Connection, statements: Sequence[str]) -> None:
+    """One round trip; what the statements say of things that are there already is not passed on."""
+    script = ";\n".join(("SET LOCAL client_min_messages = warning", *statements))
+    connection.execute(script.encode(), prepare=False)
+
+
+def _is_applied(connection: psycopg.Connection, digest: str, registry: Registry) -> bool:
+    """Whether the newest note is of these statements, and all that they make is still there."""
+    names = [*(stream.table for stream in registry.values()), TIMELINE]
+    row = connection.execute(IS_APPLIED, {"digest": digest, "names": names}).fetchone()
+    return row == (True, len(names))
 
 
 def has_timescale(connection: psycopg.Connection) -> bool:

@@ -10,7 +10,6 @@ from psycopg_pool import AsyncConnectionPool
 from am_assets.streams.registry import REGISTRY, Registry
 from ingest_api import middleware
 from ingest_api.auth import Authenticator
-from ingest_api.blobs import BlobStore
 from ingest_api.errors import IngestError
 from ingest_api.landing import LandingStage, Zones
 from ingest_api.routers import (
@@ -30,9 +29,8 @@ from ingest_api.services import Services
 from ingest_api.settings import Settings
 from ingest_api.writer import Writer
 from models.catalog import Task
-from resources.compute import ModelChoice, connect_compute
+from resources.blobs import BlobStore
 from resources.connections import Connections
-from resources.late_compute import LateCompute
 
 POOL_SIZE = 8
 POOL_TIMEOUT_S = 3.0
@@ -120,9 +118,5 @@ def _services(
 
 
 def _asking(settings: Settings, connections: Connections, registry: Registry) -> Asking:
-    choice = ModelChoice(settings.models_profile, settings.models_dir)
-    compute = LateCompute(
-        lambda: connect_compute(settings.compute, choice, ray_address=settings.ray_address)
-    )
-    model_id = choice.spec(Task.TEXT_EMBEDDING).model_id
-    return Asking.build(connections, registry, compute, model_id=model_id)
+    model_id = settings.model_choice().spec(Task.TEXT_EMBEDDING).model_id
+    return Asking.build(connections, registry, settings.late_compute(), model_id=model_id)

@@ -5,12 +5,16 @@ Everything else is given its values; nothing below this module reads the environ
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from resources.connections import Connections
+
+if TYPE_CHECKING:
+    from resources.compute import ModelChoice
+    from resources.late_compute import LateCompute
 
 STACK_FILE = "stack.json"
 
@@ -42,6 +46,10 @@ class Settings(BaseSettings):
     trino_url: str | None = None
     models_dir: Path = Path("models/weights")
     models_profile: Literal["tiny", "full"] = "tiny"
+    models_overrides: dict[str, str] = Field(
+        default_factory=dict,
+        description='JSON, task to model: {"speech_recognition": "faster-whisper-large-v3"}.',
+    )
     llm_url: str | None = None
     llm_model: str | None = None
 
@@ -67,6 +75,28 @@ class Settings(BaseSettings):
                 f"{missing} is neither set as AM_… nor found in {self.home / STACK_FILE}: "
                 "run `am up` first, or point AM_HOME at a running stack."
             ) from missing
+
+    def model_choice(self) -> "ModelChoice":
+        """Which model does which task.
+
+        Raises: ValueError for a task that there is not.
+        """
+        # Models and numpy: too much for a command that only wants an address.
+        from models.catalog import Task  # noqa: PLC0415
+        from resources.compute import ModelChoice  # noqa: PLC0415
+
+        overrides = {Task(task): model for task, model in self.models_overrides.items()}
+        return ModelChoice(self.models_profile, self.models_dir, overrides)
+
+    def late_compute(self) -> "LateCompute":
+        """Where models run; connected, and the models loaded, when the first is asked for."""
+        from resources.compute import connect_compute  # noqa: PLC0415 - see above
+        from resources.late_compute import LateCompute  # noqa: PLC0415
+
+        choice = self.model_choice()
+        return LateCompute(
+            lambda: connect_compute(self.compute, choice, ray_address=self.ray_address)
+        )
 
     def _embedded(self) -> dict[str, Any]:
         path = self.home / STACK_FILE

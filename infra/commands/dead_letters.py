@@ -11,11 +11,11 @@ from psycopg.rows import class_row
 from psycopg_pool import AsyncConnectionPool
 
 from am_assets.streams.registry import REGISTRY
-from ingest_api.blobs import BlobStore
 from ingest_api.landing import LandingStage, Zones
 from ingest_api.replay import OPEN, Replayed, StoredLetter, replay
 from ingest_api.settings import Settings
 from ingest_api.writer import Writer
+from resources.blobs import BlobStore
 
 app = typer.Typer(no_args_is_help=True, help="Elements that could not become rows.")
 Ids = Annotated[list[UUID] | None, typer.Argument(help="All open ones where none is named.")]

@@ -49,16 +49,10 @@ def search(  # noqa: PLR0913, PLR0917 - each is an option of the command
 
 def _searcher(settings: Settings) -> "Searcher":
     from models.catalog import Task  # noqa: PLC0415 (see above)
-    from resources.compute import ModelChoice, connect_compute  # noqa: PLC0415 (see above)
-    from resources.late_compute import LateCompute  # noqa: PLC0415 (see above)
     from resources.search import Searcher  # noqa: PLC0415 (see above)
 
-    choice = ModelChoice(settings.models_profile, settings.models_dir)
-    compute = LateCompute(
-        lambda: connect_compute(settings.compute, choice, ray_address=settings.ray_address)
-    )
-    model_id = choice.spec(Task.TEXT_EMBEDDING).model_id
-    return Searcher(settings.connections(), compute, model_id=model_id)
+    model_id = settings.model_choice().spec(Task.TEXT_EMBEDDING).model_id
+    return Searcher(settings.connections(), settings.late_compute(), model_id=model_id)
 
 
 def _print_answer(answer: "Answer") -> None:

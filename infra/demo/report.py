@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from itertools import groupby
 
 import httpx
 import psycopg
@@ -90,11 +91,15 @@ def _places(
     stays = visits(fixes)
     names = name_places([(stay.latitude, stay.longitude) for stay in stays])
     table = _table("Where the day was spent", "from", "to", "place")
-    for stay, place in zip(stays, names, strict=True):
+    labelled = [
+        (place.label if place else f"{stay.latitude:.4f}, {stay.longitude:.4f}", stay)
+        for stay, place in zip(stays, names, strict=True)
+    ]
+    for label, group in groupby(labelled, key=lambda pair: pair[0]):
+        (_, first), *_ = rest = list(group)  # stays at one place after another are one line
+        leave = rest[-1][1].leave
         table.add_row(
-            f"{stay.enter.astimezone(zone):%H:%M}",
-            f"{stay.leave.astimezone(zone):%H:%M}",
-            place.label if place else f"{stay.latitude:.4f}, {stay.longitude:.4f}",
+            f"{first.enter.astimezone(zone):%H:%M}", f"{leave.astimezone(zone):%H:%M}", label
         )
     return table
 
