@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 from am_assets.derived.enrichment import Enrichment, Failed, Item
 from am_assets.streams.registry import Registry
 from am_assets.streams.stream import Stream
-from ingest_api.errors import NotFoundError
+from resources.blobs import BlobAbsentError
 from resources.hot import HotStore, Snapshot, Span, table_of
 from resources.work import HOUR, Claimed, Unit
 
@@ -26,7 +26,7 @@ class BlobReader(Protocol):
     """What can get a blob's bytes."""
 
     def get(self, key: str) -> bytes:
-        """The content. Raises: NotFoundError where there is no such blob."""
+        """The content. Raises: BlobAbsentError where there is no such blob."""
         ...
 
 
@@ -49,7 +49,7 @@ class ItemSource:
     def fetch(self, enrichment: Enrichment, claimed: Sequence[Claimed]) -> list[Fetched]:
         """One answer a claimed item, in the same order.
 
-        Raises: psycopg.Error, ingest_api.errors.UnavailableError when a store does not answer.
+        Raises: psycopg.Error, resources.blobs.BlobUnreachableError when a store does not answer.
         """
         with self.hot.snapshot() as snapshot:
             if enrichment.unit is Unit.HOUR:
@@ -90,7 +90,7 @@ class ItemSource:
             return Failed("its row names no blob")
         try:
             blob = self.blobs.get(row["blob_key"])
-        except NotFoundError as error:
+        except BlobAbsentError as error:
             return Failed(str(error))
         return _row_item(item, row, blob=blob, media_type=media_types.get(_key(row)))
 

@@ -22,10 +22,10 @@ from am_assets.derived.enrichment import (
 from am_assets.items import BlobReader, Fetched, Gone, ItemSource
 from am_assets.moments_sink import Made, MomentSink
 from am_assets.streams.registry import REGISTRY, Registry
-from ingest_api.blobs import BlobStore
 from models.catalog import Task
 from models.errors import ModelUnavailableError, UnreadableInputError
 from models.model import Model
+from resources.blobs import BlobStore
 from resources.compute import Compute
 from resources.connections import Connections
 from resources.hot import HotStore
@@ -108,7 +108,7 @@ def process(enrichment: Enrichment, day: date, tools: Tools, *, run_id: str) -> 
 
     Items whose model is unavailable end as blocked and an item that is at fault as failed; any
     other error ends the call, with its items free again.
-    Raises: psycopg.Error, ingest_api.errors.UnavailableError, and whatever is wrong in the code.
+    Raises: psycopg.Error, resources.blobs.BlobUnreachableError, and whatever is wrong in the code.
     """
     with tools.work.session() as session:
         counts = Counts(enqueued=session.enqueue(enrichment, day))

@@ -2,11 +2,15 @@
 
 import json
 import os
+import ssl
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
 from typing import Any
+
+from pydantic import SecretStr
 
 from infra.errors import NotReadyError
 from infra.home import Home
@@ -14,7 +18,7 @@ from infra.parts import Part
 from infra.ports import LOOPBACK
 from ingest_api.settings import Settings
 
-APPLICATION = "ingest_api.main:app_from_environment"
+SERVER = "ingest_api.serve"
 
 
 @dataclass(frozen=True)
@@ -28,19 +32,28 @@ class Api:
     @property
     def url(self) -> str:
         """Where clients on this machine go."""
-        return f"http://{reachable(self.settings.api_host)}:{self.settings.api_port}"
+        scheme = "https" if self.settings.tls_files() else "http"
+        return f"{scheme}://{reachable(self.settings.api_host)}:{self.settings.api_port}"
+
+    @property
+    def tls(self) -> dict[str, str | None]:
+        """The files of its certificate, which the next start uses again; None without TLS."""
+        files = self.settings.tls_files()
+        cert, key = map(str, files) if files else (None, None)
+        return {"tls_cert": cert, "tls_key": key}
 
     def part(self) -> Part:
         """The supervised server."""
         host, port = self.settings.api_host, self.settings.api_port
-        command = [sys.executable, "-m", "uvicorn", APPLICATION, "--factory"]
+        files = self.settings.tls_files()
+        certificate = files[0] if files else None
         return Part(
             name="api",
-            argv=[*command, f"--host={host}", f"--port={port}", "--no-access-log"],
+            argv=[sys.executable, "-m", SERVER],
             cwd=self.home.run,
             port=port,
-            env=self.env,
-            check=lambda _: get_json(reachable(host), port, "/readyz"),
+            env={**self.env, **_variables(self.tls)},
+            check=lambda _: get_json(reachable(host), port, "/readyz", certificate=certificate),
             stop_patience_s=20,
         )
 
@@ -50,9 +63,15 @@ def reachable(host: str) -> str:
     return LOOPBACK if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
 
 
-def get_json(host: str, port: int, path: str) -> None:
-    """Raise NotReadyError unless a GET is answered 200. No proxy is asked."""
-    connection = HTTPConnection(host, port, timeout=5)
+def get_json(host: str, port: int, path: str, *, certificate: Path | None = None) -> None:
+    """Raise NotReadyError unless a GET is answered 200. No proxy is asked.
+
+    With a `certificate` it asks by TLS, and of a server that shows this very one.
+    """
+    try:
+        connection = _connection(host, port, certificate)
+    except (OSError, ssl.SSLError) as cause:
+        raise NotReadyError(f"the certificate {certificate} can't be used: {cause!r}") from cause
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
@@ -65,17 +84,34 @@ def get_json(host: str, port: int, path: str) -> None:
         raise NotReadyError(f"GET {path} on port {port}: {answer.status} {body[:200]!r}")
 
 
+def _connection(host: str, port: int, certificate: Path | None) -> HTTPConnection:
+    if certificate is None:
+        return HTTPConnection(host, port, timeout=5)
+    trust = ssl.create_default_context(cafile=str(certificate))
+    trust.check_hostname = False  # it is made out to the name that clients use, not to loopback
+    trust.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return HTTPSConnection(host, port, timeout=5, context=trust)
+
+
 def environment(home: Home, settings: Settings, addresses: Mapping[str, Any]) -> dict[str, str]:
     """All `AM_…` variables as resolved for the parts that are AM's own, paths absolute."""
     named = {name: addresses.get(name) or value for name, value in settings}
     resolved = {**named, "home": home.root, "models_dir": settings.models_dir.resolve()}
-    ours = {f"AM_{n.upper()}": _text(v) for n, v in resolved.items() if v is not None}
+    ours = _variables(resolved)
     direct = {"NO_PROXY": _without_proxy("NO_PROXY"), "no_proxy": _without_proxy("no_proxy")}
     return {**ours, **direct, "PYTHONUNBUFFERED": "1"}
 
 
+def _variables(named: Mapping[str, Any]) -> dict[str, str]:
+    return {f"AM_{n.upper()}": _text(v) for n, v in named.items() if v is not None}
+
+
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str).strip('"')
+    return value if isinstance(value, str) else json.dumps(value, default=_plain).strip('"')
+
+
+def _plain(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 def _without_proxy(name: str) -> str:

@@ -8,24 +8,27 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 if TYPE_CHECKING:
-    from infra.stack import Stack
+    from infra.stack import PartStatus, Stack
 
 # command: (module, one line for `am --help`)
 LATER = {
     "demo": ("infra.commands.demo", "Send one real day through the public doors, process it."),
     "models": ("infra.commands.models", "Pull and list the models' weights."),
     "key": ("infra.commands.key", "Create tokens for devices."),
+    "pair": ("infra.commands.pair", "Make a code by which one device gets its token."),
+    "connect": ("infra.commands.connect", "Print what to enter in another app."),
     "trust": ("infra.commands.trust", "Let in clients that can send no token."),
     "sql": ("infra.commands.sql", "Ask the lake and the database in SQL."),
     "search": ("infra.commands.search", "Find moments by words and meaning."),
@@ -80,12 +83,20 @@ app = typer.Typer(
 @app.command()
 def up(
     detach: Annotated[bool, typer.Option("--detach", help="Return once all is ready.")] = False,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="PEM: the API speaks TLS, from then on at every start.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM, of the certificate.")] = None,
+    is_tls: Annotated[bool, typer.Option("--tls/--no-tls", help="No more TLS.")] = True,
 ) -> None:
     """Start the stack; without --detach stay until Ctrl-C, then stop it."""
     for number in (signal.SIGTERM, signal.SIGINT):  # a shell's background job ignores the latter
         signal.signal(number, signal.default_int_handler)
+    if (tls_cert is None) != (tls_key is None):
+        raise typer.BadParameter("--tls-cert and --tls-key belong together")
+    given = {"tls_cert": tls_cert, "tls_key": tls_key, "is_tls": None if is_tls else False}
     with _telling():
-        stack = _stack()
+        stack = _stack(**{name: value for name, value in given.items() if value is not None})
         stack.start(_say)
         _say("stack", f"ready: {_addresses(stack)}")
         if detach:
@@ -105,15 +116,40 @@ def down() -> None:
 def status(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """Show each part; exit code 1 unless all are ready."""
     with _telling():
-        found = _stack().status()
+        stack = _stack()
+        found = stack.status()
     is_ready = all(part.is_ready for part in found)
+    trusted = _trusted(stack, found)
     if as_json:
         parts = [asdict(part) for part in found]
-        typer.echo(json.dumps({"is_ready": is_ready, "parts": parts}, indent=2))
+        told = {"is_ready": is_ready, "parts": parts, "trusted": trusted}
+        typer.echo(json.dumps(told, indent=2))
     else:
         for part in found:
             typer.echo(_status_line(asdict(part)))
+        typer.echo(f"trusted: {_trusted_line(trusted)}")
     raise typer.Exit(0 if is_ready else 1)
+
+
+def _trusted(stack: "Stack", parts: Iterable["PartStatus"]) -> list[str] | None:
+    """Whom `am trust` lets in without a token; None while the database can't be asked."""
+    import psycopg  # noqa: PLC0415 - see the module docstring
+
+    from infra.commands.trust import trusted  # noqa: PLC0415
+    from ingest_api.settings import StackNotFoundError  # noqa: PLC0415
+
+    if any(part.name == "postgres" and not part.is_ready for part in parts):
+        return None
+    try:
+        return trusted(stack.settings.connections().database_url)
+    except (psycopg.Error, StackNotFoundError):
+        return None
+
+
+def _trusted_line(trusted: list[str] | None) -> str:
+    if trusted is None:
+        return "unknown, the database does not answer"
+    return "; ".join(trusted) or "nobody without a token"
 
 
 def _status_line(part: dict[str, Any]) -> str:
@@ -167,17 +203,18 @@ def _require_logs(part: str | None, exist: list[bool], folder: Any) -> None:
         raise typer.BadParameter(f"no log of {part or 'any part'} in {folder}; there are: {have}")
 
 
-def _stack() -> "Stack":
+def _stack(**given: Any) -> "Stack":
     from infra.stack import Stack  # noqa: PLC0415 - see the module docstring
     from ingest_api.settings import Settings  # noqa: PLC0415
 
-    settings = Settings()
+    settings = Settings(**given)
     return Stack(settings.home, settings=settings)
 
 
 def _addresses(stack: "Stack") -> str:
     settings = stack.settings
-    api = f"http://{settings.api_host}:{settings.api_port}"
+    scheme = "https" if settings.tls_files() else "http"
+    api = f"{scheme}://{settings.api_host}:{settings.api_port}"
     return f"API {api}, Dagster http://127.0.0.1:{settings.dagster_port}, home {stack.home.root}"
 
 

@@ -16,6 +16,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 from sqlalchemy.engine import Engine
+from sqlalchemy.pool import NullPool
 
 from am_assets.schemas import postgres, timeline
 from am_assets.streams.registry import REGISTRY, Registry
@@ -121,4 +122,5 @@ def _run_migrations(database_url: str) -> None:
 
 
 def _engine(database_url: str) -> Engine:
-    return create_engine(database_url.replace("postgresql://", "postgresql+psycopg://", 1))
+    url = database_url.replace("postgresql://", "postgresql+psycopg://", 1)
+    return create_engine(url, poolclass=NullPool)  # a pool would outlive its one use

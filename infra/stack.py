@@ -161,7 +161,7 @@ class Stack:
             web_port=self.settings.dagster_port,
             definitions=self.definitions,
         )
-        addresses |= {"api_url": api.url, "dagster_url": dagster.url}
+        addresses |= {"api_url": api.url, "dagster_url": dagster.url, **api.tls}
         known = [postgres.part(), objects.part(), *dagster.parts(), api.part()]
         by_name = {part.name: part for part in known}
         return Plan(state, [by_name[name] for name in self.part_names], addresses)

@@ -12,9 +12,12 @@ from starlette.requests import HTTPConnection
 
 from ingest_api.errors import ForbiddenError, UnauthorizedError, UnavailableError
 from ingest_api.tokens import Principal, Scope, token_sha256
+from ingest_api.trust import TrustRules, caller_of
 
 REMEMBER_S = 5.0  # a revoked token is worth something for at most so long
 REMEMBER_MAX = 10_000
+
+HOW_TO = "send a token: `Authorization: Bearer …`, `X-API-Key: …`, or as the Basic password"
 
 FIND = """
 UPDATE am.api_token SET last_used_at = now() WHERE token_sha256 = %s AND revoked_at IS NULL
@@ -29,6 +32,7 @@ class Authenticator:
         """Takes connections from `pool`."""
         self._pool = pool
         self._known: dict[bytes, tuple[float, Principal]] = {}
+        self._trust = TrustRules(pool)
 
     async def principal(self, token: str) -> Principal:
         """Who holds a token.
@@ -45,6 +49,13 @@ class Authenticator:
         self._known[digest] = (time.monotonic() + REMEMBER_S, principal)
         return principal
 
+    async def trusted(self, request: HTTPConnection, token: str | None) -> Principal | None:
+        """Whom the owner trusts to write without a valid token; None = nobody.
+
+        Raises: UnavailableError.
+        """
+        return await self._trust.principal(caller_of(request, token))
+
     async def _look_up(self, digest: bytes) -> Principal:
         try:
             async with self._pool.connection() as connection:
@@ -56,10 +67,10 @@ class Authenticator:
         return Principal(row[0], row[1], row[2], frozenset(Scope(scope) for scope in row[3]))
 
 
-def token_of(request: HTTPConnection) -> str:
-    """The token of a request or a socket, from whichever place its client can put it.
+def token_of(request: HTTPConnection) -> str | None:
+    """The token of a request or a socket, from whichever place its client can put it; None = none.
 
-    Raises: UnauthorizedError.
+    Raises: UnauthorizedError for one that can't be read.
     """
     scheme, _, value = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and value:
@@ -70,9 +81,7 @@ def token_of(request: HTTPConnection) -> str:
         return key
     if "websocket" in request.scope["type"] and (token := request.query_params.get("token")):
         return token
-    raise UnauthorizedError(
-        "send a token: `Authorization: Bearer …`, `X-API-Key: …`, or as the Basic password"
-    )
+    return None
 
 
 def require(scope: Scope) -> Callable[[Request], Awaitable[Principal]]:
@@ -87,16 +96,36 @@ def require(scope: Scope) -> Callable[[Request], Awaitable[Principal]]:
     return principal
 
 
-async def authorize(request: HTTPConnection, scope: Scope) -> Principal:
-    """Who is there, if they may.
+async def authorize(
+    request: HTTPConnection, scope: Scope, *, app_token: str | None = None
+) -> Principal:
+    """Who is there, if they may. `app_token` goes first: what a client that can set no header put
+    into its path. Every token is looked up by its hash, so that no comparison tells how near a
+    wrong one is.
 
-    Raises: UnauthorizedError, ForbiddenError, UnavailableError.
+    Raises: UnauthorizedError, ForbiddenError, TooManyRequestsError, UnavailableError.
     """
-    authenticator: Authenticator = request.app.state.services.authenticator
-    principal = await authenticator.principal(token_of(request))
+    principal = await _identify(request, app_token or token_of(request))
+    request.state.principal = principal  # whose bytes and whose reading the request is
+    request.app.state.services.rates.admit(principal.token_id)
     if not principal.may(scope):
         raise ForbiddenError(f"this token lacks the scope {scope.value!r}")
     return principal
+
+
+async def _identify(request: HTTPConnection, token: str | None) -> Principal:
+    """The token's holder, else whom a rule of `am trust` lets in."""
+    authenticator: Authenticator = request.app.state.services.authenticator
+    try:
+        if token is not None:
+            return await authenticator.principal(token)
+        problem = UnauthorizedError(HOW_TO)
+    except UnauthorizedError as error:
+        problem = error
+    trusted = await authenticator.trusted(request, token)
+    if trusted is None:
+        raise problem
+    return trusted
 
 
 def _basic_password(value: str) -> str:

@@ -13,7 +13,7 @@ from uuid import UUID, uuid5
 from am_assets.streams.stream import Stream
 from ingest_api.elements import NewRow, read_element
 from ingest_api.envelope import NAMESPACE, Sender
-from ingest_api.errors import Reason, RejectedError
+from ingest_api.errors import NamedBlobError, Reason, RejectedError
 
 MAX_NAME = 128
 UNKNOWN_DEVICE = "unknown"
@@ -35,6 +35,7 @@ class DeadLetter:
     code: Reason
     reason: str
     payload: bytes = field(repr=False)
+    named_blob: str | None = None  # the SHA-256 of the blob that it lacks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,11 @@ class Batch:
     def dead_letters(self) -> list[DeadLetter]:
         """The elements that can't."""
         return [outcome for outcome in self.outcomes if isinstance(outcome, DeadLetter)]
+
+    @property
+    def named_blobs(self) -> set[str]:
+        """The blobs that elements name and that were not at hand, by SHA-256."""
+        return {letter.named_blob for letter in self.dead_letters if letter.named_blob}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +125,7 @@ def dead_letter(element: Any, *, stream: str, sender: Sender, error: RejectedErr
         code=error.code,
         reason=str(error),
         payload=payload,
+        named_blob=error.sha256 if isinstance(error, NamedBlobError) else None,
     )
 
 

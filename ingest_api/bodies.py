@@ -1,6 +1,8 @@
 """Reading a request's body: bounded, decompressed, and cut into elements."""
 
+import asyncio
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +14,8 @@ from ingest_api.errors import MalformedBodyError, TooLargeError
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 ARROW = "application/vnd.apache.arrow.stream"
 GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS  # zlib's way to say: look at the header
+LARGE = 64 * 1024  # bytes; more are decompressed in a thread, so that other requests go on
+PIECE = 1 << 18
 
 
 async def read_body(request: Request, *, limit: int) -> bytes:
@@ -24,13 +28,12 @@ async def read_body(request: Request, *, limit: int) -> bytes:
         pieces += piece
         if len(pieces) > limit:
             raise _too_large(limit)
-    match request.headers.get("content-encoding", "identity").lower():
-        case "identity" | "":
-            return bytes(pieces)
-        case "gzip" | "deflate":
-            return _inflate(bytes(pieces), limit=limit)
-        case other:
-            raise MalformedBodyError(f"content-encoding {other!r}: send gzip, deflate or none")
+    decompress = _decompressor(request.headers.get("content-encoding", ""))
+    if decompress is None:
+        return bytes(pieces)
+    if len(pieces) > LARGE:
+        return await asyncio.to_thread(decompress, bytes(pieces), limit)
+    return decompress(bytes(pieces), limit)
 
 
 def elements_of(body: bytes, *, content_type: str) -> tuple[list[Any], bool]:
@@ -75,7 +78,35 @@ def _arrow_rows(body: bytes) -> list[Any]:
         raise MalformedBodyError(f"the body is no Arrow IPC stream: {error}") from error
 
 
-def _inflate(body: bytes, *, limit: int) -> bytes:
+def _decompressor(encoding: str) -> Callable[[bytes, int], bytes] | None:
+    """What undoes a content encoding, to at most so many bytes; None where there is none."""
+    match encoding.strip().lower():
+        case "identity" | "":
+            return None
+        case "gzip" | "x-gzip" | "deflate":
+            return _inflate
+        case "zstd":
+            return _unzstd
+        case other:
+            raise MalformedBodyError(
+                f"content-encoding {other!r}: send gzip, deflate, zstd or none"
+            )
+
+
+def _unzstd(body: bytes, limit: int) -> bytes:
+    content = bytearray()
+    try:
+        with pa.CompressedInputStream(pa.BufferReader(body), "zstd") as stream:
+            while piece := stream.read(PIECE):
+                content += piece
+                if len(content) > limit:
+                    raise _too_large(limit)
+    except OSError as error:
+        raise MalformedBodyError(f"the body is not compressed as it says: {error}") from error
+    return bytes(content)
+
+
+def _inflate(body: bytes, limit: int) -> bytes:
     inflater = zlib.decompressobj(GZIP_OR_ZLIB)
     try:
         content = inflater.decompress(body, limit + 1)

@@ -2,7 +2,8 @@
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -11,23 +12,26 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from am_assets.streams.stream import Stream
-from ingest_api.envelope import ID_FIELDS, Envelope, Sender, read_envelope
-from ingest_api.errors import Reason, RejectedError
+from ingest_api.envelope import ID_FIELDS, Envelope, Sender, StoredBlob, read_envelope
+from ingest_api.errors import NamedBlobError, Reason, RejectedError
 from ingest_api.media import decode_base64, measure
 
 INT64 = 2**63
+NAMED_BLOB = "blob_sha256"
+SHA256 = re.compile(r"^[0-9a-f]{64}$")
 MAX_DEPTH = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewBlob:
-    """Bytes on their way to the object store, and what was measured of them."""
+    """Bytes on their way to the object store, or there already, and what was measured of them."""
 
     key: str
     sha256: str
     content: bytes = field(repr=False)
     media_type: str
     facts: Mapping[str, int]
+    is_stored: bool = False
 
     def columns(self) -> dict[str, Any]:
         """The blob's columns."""
@@ -70,9 +74,7 @@ def read_element(element: Any, *, stream: Stream, sender: Sender) -> NewRow:
     present = readable(element)
     envelope = read_envelope(present, sender=sender)
     claimed, rest = _split(present, stream=stream)
-    blob = _take_blob(
-        rest, claims=present, stream=stream, place=(sender.user_id, envelope.ts.date())
-    )
+    blob = _take_blob(rest, claims=present, stream=stream, sender=sender, day=envelope.ts.date())
     row = _validated({**claimed, **(blob.facts if blob else {})}, stream=stream)
     columns = {**row, **(blob.columns() if blob else {})}
     return NewRow(
@@ -119,38 +121,63 @@ def _leaves(value: Any, depth: int = 0) -> Iterator[Any]:
 
 
 def _split(present: Mapping[str, Any], *, stream: Stream) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Values by column name, and all that has no column. A column's own name wins over aliases."""
-    own = {name: present[name] for name in stream.columns if name in present}
-    aliased = {
-        column: present[alias]
-        for alias, column in stream.aliases.items()
-        if alias in present and column not in own
-    }
-    placed = set(own) | {name for name in stream.aliases if stream.aliases[name] in aliased}
+    """Values by column name, and all that has no column.
+
+    A column's own name wins over its aliases, and an alias over those declared after it; what does
+    not win is kept with the rest.
+    """
+    names = {name: name for name in stream.columns if name in present}
+    for alias, column in stream.aliases.items():
+        if alias in present:
+            names.setdefault(column, alias)
+    placed = set(names.values())
     rest = {name: value for name, value in present.items() if name not in placed}
-    return {**aliased, **own}, rest
+    return {column: present[name] for column, name in names.items()}, rest
 
 
 def _take_blob(
-    rest: dict[str, Any], *, claims: Mapping[str, Any], stream: Stream, place: tuple[str, date]
+    rest: dict[str, Any],
+    *,
+    claims: Mapping[str, Any],
+    stream: Stream,
+    sender: Sender,
+    day: date,
 ) -> NewBlob | None:
-    """Take the blob's field out of `rest`, decode and measure it."""
+    """Take the blob's field out of `rest`, or the name of one that came before; measure it."""
     if stream.blob is None:
         return None
     names = (stream.blob.field, *stream.blob.aliases)
     name = next((name for name in names if name in rest), None)
     if name is None:
-        raise RejectedError(Reason.NO_BLOB, f"one of {', '.join(names)} must hold base64 bytes")
-    content = decode_base64(rest.pop(name))
+        stored = _named_blob(rest, names=names, sender=sender)
+    else:
+        stored = StoredBlob(decode_base64(rest.pop(name)), keys=frozenset())
+    content = stored.content
     measured = measure(content, media=stream.blob.media, claims=claims)
     digest = hashlib.sha256(content).hexdigest()
+    key = blob_key(stream, user_id=sender.user_id, day=day, sha256=digest)
     return NewBlob(
-        key=blob_key(stream, user_id=place[0], day=place[1], sha256=digest),
+        key=key,
         sha256=digest,
         content=content,
         media_type=measured.media_type,
         facts=measured.facts,
+        is_stored=key in stored.keys,
     )
+
+
+def _named_blob(rest: dict[str, Any], *, names: Sequence[str], sender: Sender) -> StoredBlob:
+    """The blob that an element names, where it was fetched; else a rejection that asks for it."""
+    named = rest.get(NAMED_BLOB)
+    if not isinstance(named, str) or not SHA256.match(named):
+        raise RejectedError(
+            Reason.NO_BLOB,
+            f"one of {', '.join(names)} must hold base64 bytes, or {NAMED_BLOB} name a stored blob",
+        )
+    if named not in sender.blobs:
+        raise NamedBlobError(named)
+    del rest[NAMED_BLOB]
+    return sender.blobs[named]
 
 
 def blob_key(stream: Stream, *, user_id: str, day: date, sha256: str) -> str:

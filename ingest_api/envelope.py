@@ -16,12 +16,21 @@ ID_FIELDS = ("message_id", "event_id")
 MAX_DEVICE_ID = 128
 
 
+@dataclass(frozen=True)
+class StoredBlob:
+    """One of the sender's blobs that came before the message that names it, and where it lies."""
+
+    content: bytes = field(repr=False)
+    keys: frozenset[str]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sender:
     """Who sends, through which door, and what is known before the message is read.
 
     `bound_device_id` is the one device a token may speak for; `default_device_id` stands in where
-    the message names none. `offsets_min` are the devices' last known offsets from UTC.
+    the message names none. `offsets_min` are the devices' last known offsets from UTC; `blobs` the
+    stored ones that the message names, by SHA-256, as far as they were found.
     """
 
     user_id: str
@@ -32,6 +41,7 @@ class Sender:
     bound_device_id: str | None = None
     default_device_id: str | None = None
     offsets_min: Mapping[str, int] = field(default_factory=dict)
+    blobs: Mapping[str, StoredBlob] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

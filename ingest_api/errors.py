@@ -5,10 +5,16 @@ IngestError                 a whole request; carries the HTTP status
 ├── UnauthorizedError       401  no token, or one that is unknown or revoked
 ├── ForbiddenError          403  a token without the scope
 ├── NotFoundError           404  nothing by that name
+├── SlowBodyError           408  the body did not come in time
+├── ConflictError           409  not in this state of things
 ├── TooLargeError           413  more bytes than allowed
+├── MismatchError           422  the bytes are not those that their SHA-256 names
+├── TooManyRequestsError    429  this token asks for more than its share
 └── UnavailableError        503  AM can't write now; nothing was stored
+    └── BusyError           503  as many requests as AM takes at once are being worked on
 
 RejectedError               one element; it becomes a dead letter, its neighbours are stored
+└── NamedBlobError          it names a blob that the sender has not stored
 """
 
 from enum import StrEnum
@@ -42,6 +48,35 @@ class NotFoundError(IngestError):
     status = 404
 
 
+class SlowBodyError(IngestError):
+    """The client sends its body too slowly, or has stopped."""
+
+    status = 408
+
+
+class ConflictError(IngestError):
+    """What is asked for can't be done in the state that things are in."""
+
+    status = 409
+
+
+class MismatchError(IngestError):
+    """The bytes that came are not those that were announced; nothing was stored."""
+
+    status = 422
+
+
+class TooManyRequestsError(IngestError):
+    """The token has used up its share; `retry_after_s` seconds later it has some again."""
+
+    status = 429
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        """Keep both."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class TooLargeError(IngestError):
     """The body is larger than the setting allows."""
 
@@ -52,6 +87,10 @@ class UnavailableError(IngestError):
     """A store does not take data at the moment; sending again later is safe."""
 
     status = 503
+
+
+class BusyError(UnavailableError):
+    """AM works on as many requests as it takes at once."""
 
 
 class Reason(StrEnum):
@@ -80,3 +119,16 @@ class RejectedError(Exception):
         """Keep both."""
         super().__init__(message)
         self.code = code
+
+
+class NamedBlobError(RejectedError):
+    """An element that names a blob which is not at hand; `sha256` is its name."""
+
+    def __init__(self, sha256: str) -> None:
+        """Keep the name."""
+        super().__init__(
+            Reason.NO_BLOB,
+            f"there is no blob {sha256}: store it first (PUT /v1/blobs/{{sha256}}), "
+            "then send this message again",
+        )
+        self.sha256 = sha256

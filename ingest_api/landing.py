@@ -8,15 +8,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-import psycopg
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
 from ingest_api.batch import Batch, DeadLetter, ElementRouter, read_batch
-from ingest_api.blobs import BlobStore
-from ingest_api.envelope import Sender
-from ingest_api.errors import UnavailableError
+from ingest_api.border import translating
+from ingest_api.envelope import Sender, StoredBlob
+from ingest_api.own_blobs import OwnBlobs
 from ingest_api.tokens import Principal
 from ingest_api.writer import Receipt, Writer
+from resources.blobs import BlobStore
 
 LARGE_PAYLOAD = 256 * 1024  # bytes; a larger dead letter goes to the object store
 MANY_ELEMENTS = 50  # or a large text: understood in a thread, so that other requests go on
@@ -43,9 +43,18 @@ class Arrival:
 class LandingStage:
     """Where everything arrives, whatever door it came through."""
 
-    def __init__(self, *, zones: "Zones", blobs: BlobStore, writer: Writer, max_future: timedelta):
+    def __init__(
+        self,
+        *,
+        zones: "Zones",
+        blobs: BlobStore,
+        own_blobs: OwnBlobs,
+        writer: Writer,
+        max_future: timedelta,
+    ) -> None:
         """Takes parts that are started elsewhere."""
         self._zones = zones
+        self._own_blobs = own_blobs
         self._blobs = blobs
         self._writer = writer
         self._max_future = max_future
@@ -53,21 +62,26 @@ class LandingStage:
     async def land(self, arrival: Arrival) -> Receipt:
         """Store all of it: blobs first, then rows, dead letters and ledger in one commit.
 
-        Raises: UnavailableError; sending it again is safe then.
+        Raises: UnavailableError; sending it again is safe then. TooLargeError where it names more
+        bytes than one request may.
         """
-        batch = await self._read(arrival)
+        batch = await self._read(arrival, {})
+        if named := batch.named_blobs:
+            found = await self._own_blobs.named(arrival.principal.user_id, named)
+            batch = await self._read(arrival, found) if found else batch
         payload_keys = {
             letter.dead_letter_id: payload_key(letter)
             for letter in batch.dead_letters
             if len(letter.payload) > LARGE_PAYLOAD
         }
         if blobs := [*_row_blobs(batch), *_letter_blobs(batch, payload_keys)]:
-            await asyncio.to_thread(self._blobs.put_all, blobs)
+            with translating():
+                await asyncio.to_thread(self._blobs.put_all, blobs)
         receipt = await self._writer.land(batch, payload_keys=payload_keys)
         self._zones.learn(batch)
         return receipt
 
-    async def _read(self, arrival: Arrival) -> Batch:
+    async def _read(self, arrival: Arrival, blobs: Mapping[str, StoredBlob]) -> Batch:
         sender = Sender(
             user_id=arrival.principal.user_id,
             door=arrival.door,
@@ -77,6 +91,7 @@ class LandingStage:
             bound_device_id=arrival.principal.device_id,
             default_device_id=arrival.device_id,
             offsets_min=await self._zones.offsets_min(arrival.principal.user_id),
+            blobs=blobs,
         )
 
         def read() -> Batch:
@@ -84,7 +99,7 @@ class LandingStage:
                 arrival.elements, route=arrival.route, sender=sender, batch_id=uuid4()
             )
 
-        if len(arrival.elements) > MANY_ELEMENTS or arrival.size > LARGE_TEXT:
+        if blobs or len(arrival.elements) > MANY_ELEMENTS or arrival.size > LARGE_TEXT:
             return await asyncio.to_thread(read)
         return read()
 
@@ -105,11 +120,9 @@ class Zones:
         until, offsets = self._known.get(user_id, (0.0, {}))
         if until > time.monotonic():
             return offsets
-        try:
+        with translating():
             async with self._pool.connection() as connection:
                 rows = await (await connection.execute(OFFSETS, (user_id,))).fetchall()
-        except (psycopg.OperationalError, PoolTimeout) as error:
-            raise UnavailableError(f"the database does not answer: {error}") from error
         self._known[user_id] = (time.monotonic() + REMEMBER_S, dict(rows))
         return self._known[user_id][1]
 
@@ -128,7 +141,7 @@ def payload_key(letter: DeadLetter) -> str:
 
 def _row_blobs(batch: Batch) -> Iterator[tuple[str, bytes, str]]:
     for row in batch.rows:
-        if row.blob is not None:
+        if row.blob is not None and not row.blob.is_stored:
             yield row.blob.key, row.blob.content, row.blob.media_type
 
 

@@ -9,24 +9,38 @@ from psycopg_pool import AsyncConnectionPool
 
 from am_assets.streams.registry import REGISTRY, Registry
 from ingest_api import middleware
+from ingest_api.audit import Auditor
 from ingest_api.auth import Authenticator
+from ingest_api.cors import allow_origins
 from ingest_api.errors import IngestError
 from ingest_api.landing import LandingStage, Zones
+from ingest_api.limits import Admission, RateLimits, blob_limit
+from ingest_api.live import LiveSockets
+from ingest_api.own_blobs import OwnBlobs
 from ingest_api.routers import (
     audio_socket,
     blobs,
     dead_letters,
+    devices,
     health,
+    heartbeat_socket,
     ledger,
     moments,
+    notification_socket,
+    pairing,
+    realtime_socket,
     search,
     streams,
     timeline,
+    unified,
+    uploads,
 )
+from ingest_api.routers.adapters import adapter_router
 from ingest_api.routers.asking import Asking
 from ingest_api.routers.messages import message_router
 from ingest_api.services import Services
 from ingest_api.settings import Settings
+from ingest_api.uploads import Uploads
 from ingest_api.writer import Writer
 from models.catalog import Task
 from resources.blobs import BlobStore
@@ -52,6 +66,7 @@ def build_app(
     settings: Settings, connections: Connections, *, registry: Registry = REGISTRY
 ) -> FastAPI:
     """The application; nothing is connected before it starts."""
+    rates = RateLimits(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -67,26 +82,38 @@ def build_app(
         await pool.open()
         writer = Writer(connections.database_url)
         await writer.start()
-        app.state.services = _services(settings, connections, registry, pool, writer)
+        app.state.services = _services(settings, connections, registry, pool, writer, rates)
+        await app.state.services.auditor.start()
         yield
+        await app.state.services.auditor.stop()
         await writer.stop()
         await pool.close()
 
     app = FastAPI(title="AM", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
-    app.middleware("http")(middleware.trace)
+    app.add_middleware(Admission, settings=settings, rates=rates)
+    app.add_middleware(middleware.Trace, has_access_log=settings.api_access_log)
+    allow_origins(app, settings.cors_origins)
     app.add_exception_handler(IngestError, middleware.refuse)
     app.add_exception_handler(Exception, middleware.fail)
     for router in (
         health.router,
         streams.router,
         dead_letters.router,
+        unified.router,
+        devices.router,
         audio_socket.router,
+        realtime_socket.router,
+        notification_socket.router,
+        heartbeat_socket.router,
         timeline.router,
         search.router,
         moments.router,
+        uploads.router,  # before `blobs`, whose path takes all that is below it
         blobs.router,
+        pairing.router,
         ledger.router,
         message_router(registry),
+        adapter_router(registry, secrets=settings.owntracks_secrets),
     ):
         app.include_router(router)
     return app
@@ -98,22 +125,31 @@ def _services(
     registry: Registry,
     pool: AsyncConnectionPool,
     writer: Writer,
+    rates: RateLimits,
 ) -> Services:
     store = BlobStore(connections)
+    own = OwnBlobs(pool=pool, blobs=store, registry=registry, limit=blob_limit(settings))
+    endpoint = settings.s3_public_endpoint
     return Services(
         settings=settings,
         connections=connections,
         registry=registry,
         pool=pool,
         authenticator=Authenticator(pool),
+        rates=rates,
         blobs=store,
+        own_blobs=own,
+        uploads=Uploads(pool=pool, blobs=store, own=own, public_endpoint=endpoint),
+        auditor=Auditor(connections.database_url),
         landing=LandingStage(
             zones=Zones(pool),
             blobs=store,
+            own_blobs=own,
             writer=writer,
             max_future=timedelta(seconds=settings.max_future_skew_s),
         ),
         asking=_asking(settings, connections, registry),
+        live=LiveSockets(),
     )
 
 

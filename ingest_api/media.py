@@ -31,6 +31,15 @@ CONTAINER_TYPES = {
 }
 
 
+VIDEO_TYPES = {
+    "matroska": "video/webm",
+    "mov": "video/mp4",
+    "avi": "video/x-msvideo",
+    "mpegts": "video/mp2t",
+}
+FILE_TYPES = {b"%PDF-": "application/pdf", b"PK\x03\x04": "application/zip"}
+
+
 @dataclass(frozen=True)
 class Measured:
     """What the bytes are, and the values of the columns that describe them."""
@@ -68,6 +77,10 @@ def measure(content: bytes, *, media: Media, claims: Mapping[str, Any]) -> Measu
     """
     if media is Media.IMAGE:
         return _measure_image(content)
+    if media is Media.VIDEO:
+        return _measure_video(content)
+    if media is Media.FILE:
+        return Measured(_file_type(content), {})
     if str(claims.get("format", "")).lower() in PCM_FORMATS and content[:4] != b"RIFF":
         return _measure_pcm(content, claims)
     return _measure_audio(_unwrap(content))
@@ -80,6 +93,34 @@ def _measure_image(content: bytes) -> Measured:
             return Measured(kind, {"width_px": image.width, "height_px": image.height})
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
         raise RejectedError(Reason.BAD_BLOB, f"no picture that can be read: {error}") from error
+
+
+def _measure_video(content: bytes) -> Measured:
+    try:
+        with av.open(io.BytesIO(content), mode="r") as container:
+            (stream, *_) = container.streams.video
+            size = {"width_px": stream.width, "height_px": stream.height}
+            name = container.format.name.split(",")[0]
+            ends = [
+                (packet.pts or 0) + (packet.duration or 0) for packet in container.demux(stream)
+            ]
+            seconds = float(max(ends, default=0) * (stream.time_base or 0))
+    except (FFmpegError, ValueError, IndexError) as error:
+        raise RejectedError(Reason.BAD_BLOB, f"no film that can be read: {error}") from error
+    kind = VIDEO_TYPES.get(name, f"video/x-{name}")
+    return Measured(kind, {**size, "duration_ms": round(seconds * 1000)})
+
+
+def _file_type(content: bytes) -> str:
+    """What the first bytes tell; text where all of it is, else only that it is bytes."""
+    known = next((kind for magic, kind in FILE_TYPES.items() if content.startswith(magic)), None)
+    if known is not None:
+        return known
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return "application/octet-stream"
+    return "text/plain"
 
 
 def _measure_pcm(content: bytes, claims: Mapping[str, Any]) -> Measured:

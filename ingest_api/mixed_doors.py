@@ -6,14 +6,29 @@ from am_assets.streams.registry import Registry
 from am_assets.streams.stream import Stream
 from ingest_api.batch import ElementRouter
 from ingest_api.errors import Reason, RejectedError
+from ingest_api.unified import by_type
+
+REALTIME = "/realtime/ws"
 
 
 def mixed_doors(registry: Registry) -> dict[str, tuple[str, ElementRouter]]:
     """Summary and router of each such door, by path."""
     return {
+        "/ingest/message": (
+            "A message of any type, as phones and watches send it.",
+            by_type(registry),
+        ),
         "/images/batch": ("Photos and screenshots.", _by_camera(registry)),
         "/sensor/batch": ("Readings of several sensors.", _by_sensor(registry)),
     }
+
+
+def route_of(door: str, registry: Registry) -> ElementRouter | None:
+    """The router of a mixed door, sockets included; None = the door serves one stream."""
+    if door == REALTIME:
+        return by_type(registry)
+    found = mixed_doors(registry).get(door)
+    return found[1] if found else None
 
 
 def _by_camera(registry: Registry) -> ElementRouter:

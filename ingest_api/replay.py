@@ -12,12 +12,13 @@ from psycopg.rows import class_row
 from am_assets.schemas.columns import BLOB
 from am_assets.streams.registry import Registry, UnknownStreamError
 from ingest_api.batch import ElementRouter, to_stream
-from ingest_api.blobs import BlobStore
 from ingest_api.bodies import read_json
+from ingest_api.border import translating
 from ingest_api.errors import MalformedBodyError, Reason
 from ingest_api.landing import Arrival, LandingStage
-from ingest_api.mixed_doors import mixed_doors
+from ingest_api.mixed_doors import route_of
 from ingest_api.tokens import Principal
+from resources.blobs import BlobStore
 
 NOBODY = UUID(int=0)  # a replay is the owner's, not a token's
 OPEN = """
@@ -110,17 +111,23 @@ def payload_of(letter: StoredLetter, *, registry: Registry, blobs: BlobStore) ->
 
     Raises: MalformedBodyError when it was no JSON; NotFoundError, UnavailableError.
     """
-    text = letter.payload if letter.payload is not None else blobs.get(letter.payload_key or "")
+    with translating():
+        text = letter.payload or blobs.get(letter.payload_key or "")
     element = read_json(text)
     if letter.code != Reason.REFUSED:
         return element
     blob = registry[letter.stream].blob
     if blob is not None:
-        element[blob.field] = base64.b64encode(blobs.get(element["blob_key"])).decode()
+        with translating():
+            content = blobs.get(element["blob_key"])
+        element[blob.field] = base64.b64encode(content).decode()
     measured = {column.name for column in BLOB} if blob else set()
     return {name: value for name, value in element.items() if name not in measured}
 
 
 def _route(letter: StoredLetter, registry: Registry) -> ElementRouter:
-    mixed = mixed_doors(registry).get(letter.door.removeprefix("replay "))
-    return mixed[1] if mixed else to_stream(registry[letter.stream])
+    """A row that the database refused is a row of its stream already, whatever its door was."""
+    mixed = route_of(letter.door.removeprefix("replay "), registry)
+    if mixed is None or letter.code == Reason.REFUSED:
+        return to_stream(registry[letter.stream])
+    return mixed

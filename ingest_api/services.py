@@ -5,11 +5,16 @@ from dataclasses import dataclass
 from psycopg_pool import AsyncConnectionPool
 
 from am_assets.streams.registry import Registry
+from ingest_api.audit import Auditor
 from ingest_api.auth import Authenticator
-from ingest_api.blobs import BlobStore
 from ingest_api.landing import LandingStage
+from ingest_api.limits import RateLimits
+from ingest_api.live import LiveSockets
+from ingest_api.own_blobs import OwnBlobs
 from ingest_api.routers.asking import Asking
 from ingest_api.settings import Settings
+from ingest_api.uploads import Uploads
+from resources.blobs import BlobStore
 from resources.connections import Connections
 
 
@@ -22,6 +27,11 @@ class Services:
     registry: Registry
     pool: AsyncConnectionPool
     authenticator: Authenticator
+    rates: RateLimits
     blobs: BlobStore
+    own_blobs: OwnBlobs
+    uploads: Uploads
+    auditor: Auditor
     landing: LandingStage
     asking: Asking
+    live: LiveSockets

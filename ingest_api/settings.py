@@ -5,10 +5,10 @@ Everything else is given its values; nothing below this module reads the environ
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from resources.connections import Connections
 
@@ -33,6 +33,34 @@ class Settings(BaseSettings):
     api_port: int = 8000
     dagster_port: int = 3000
     api_max_body_mb: int = Field(default=64, description="Larger bodies are answered 413.")
+    api_max_blob_mb: int = Field(default=512, description="Of a blob that is sent directly.")
+    api_max_part_mb: int = Field(default=64, description="Of a part of a resumable upload.")
+    api_max_control_mb: int = Field(default=1, description="Of a body that carries no data.")
+    api_max_concurrent: int = Field(default=256, description="Requests at once; more get 503.")
+    api_max_sockets: int = Field(default=1_000, description="WebSockets at once; more get 503.")
+    api_ws_max_mb: int = Field(default=32, description="Of one WebSocket frame.")
+    api_requests_per_s: float = Field(default=2_000, description="Of one token; 0 = no limit.")
+    api_request_burst: int = Field(default=20_000, description="Saved up while a token rests.")
+    api_mb_per_s: float = Field(default=128, description="Bodies of one token; 0 = no limit.")
+    api_mb_burst: int = Field(default=4_096, description="Saved up while a token rests.")
+    api_head_timeout_s: float = Field(default=10, description="For all headers of a request.")
+    api_body_idle_s: float = Field(default=15, description="Between two pieces of a body.")
+    api_body_timeout_s: float = Field(default=900, description="For a whole body.")
+    api_send_idle_s: float = Field(default=60, description="For a client that reads no answer.")
+    api_access_log: bool = Field(default=False, description="One line a request, without secrets.")
+    api_proxies: str = Field(default="", description="Addresses whose X-Forwarded-For is true.")
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Web pages that may ask, separated by commas; none by default."
+    )
+    tls_cert: Path | None = Field(default=None, description="PEM; with it the API speaks TLS.")
+    tls_key: Path | None = Field(default=None, description="PEM, of the certificate.")
+    is_tls: bool = Field(default=True, description="False: no TLS, whatever was set before.")
+    s3_public_endpoint: str | None = Field(
+        default=None, description="The object store as clients see it, for presigned uploads."
+    )
+    socket_ping_s: float = Field(
+        default=5.0, gt=0, description="Between two pings; clients leave after 15 s without one."
+    )
     max_future_skew_s: int = Field(default=86_400, description="Later rows are dead letters.")
     database_url: str | None = None
     s3_endpoint: str | None = None
@@ -50,8 +78,41 @@ class Settings(BaseSettings):
         default_factory=dict,
         description='JSON, task to model: {"speech_recognition": "faster-whisper-large-v3"}.',
     )
+    owntracks_secrets: dict[str, SecretStr] = Field(
+        default_factory=dict, description='JSON, user to encryption key: {"ada": "…"}.'
+    )
     llm_url: str | None = None
     llm_model: str | None = None
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """Commas or JSON."""
+        if not isinstance(value, str):
+            return value
+        if value.startswith("["):
+            return json.loads(value)
+        return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+
+    @model_validator(mode="after")
+    def _has_both_tls_files(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("AM_TLS_CERT and AM_TLS_KEY belong together: set both or none")
+        return self
+
+    def tls_files(self) -> tuple[Path, Path] | None:
+        """Certificate and key: the settings first, then those the stack was started with before.
+
+        None: the API speaks plain HTTP.
+        """
+        if not self.is_tls:
+            return None
+        if self.tls_cert and self.tls_key:
+            return self.tls_cert.resolve(), self.tls_key.resolve()
+        embedded = self._embedded()
+        if embedded.get("tls_cert") and embedded.get("tls_key"):
+            return Path(embedded["tls_cert"]), Path(embedded["tls_key"])
+        return None
 
     def connections(self) -> Connections:
         """Where the database and the stores are: the settings first, then `stack.json`.

@@ -14,11 +14,11 @@ from ingest_api.elements import NewRow
 
 # A device's line is touched once a minute, not at every batch; a zone that is learnt, at once.
 DEVICES = """
-INSERT INTO am.device AS known (user_id, device_id, tz_offset_min)
-SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[])
-ON CONFLICT (user_id, device_id) DO UPDATE SET last_seen_at = now(),
+INSERT INTO am.device AS known (user_id, device_id, tz_offset_min, last_data_at)
+SELECT *, now() FROM unnest(%s::text[], %s::text[], %s::bigint[])
+ON CONFLICT (user_id, device_id) DO UPDATE SET last_seen_at = now(), last_data_at = now(),
     tz_offset_min = coalesce(excluded.tz_offset_min, known.tz_offset_min)
-WHERE known.last_seen_at < now() - interval '1 minute'
+WHERE known.last_data_at IS NULL OR known.last_data_at < now() - interval '1 minute'
     OR excluded.tz_offset_min <> coalesce(known.tz_offset_min, -9999)
 """
 SEEN = """
@@ -33,6 +33,11 @@ SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::date[],
     %s::text[], %s::text[], %s::bytea[], %s::text[])
 ON CONFLICT (dead_letter_id) DO UPDATE SET last_seen_at = now(),
     times_seen = known.times_seen + 1
+"""
+BLOBS = """
+INSERT INTO am.blob (user_id, sha256, blob_key, byte_count, media_type)
+SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[])
+ON CONFLICT DO NOTHING
 """
 LANDING = """
 INSERT INTO am.landing (batch_id, user_id, device_id, stream, day, door, received, stored,

@@ -162,6 +162,7 @@ class Writer:
             rows = [row for waiting in group for row in waiting.batch.rows]
             await _note_devices(connection, rows)
             new = await _insert(connection, await _drop_seen(connection, rows))
+            await _note_blobs(connection, rows)
             receipts = [_receipt(waiting.batch, new) for waiting in group]
             await _bury(connection, group)
             await _account(connection, receipts)
@@ -190,6 +191,18 @@ async def _note_devices(connection: psycopg.AsyncConnection, rows: Iterable[NewR
     if offsets:
         devices = [(user, device, offset) for (user, device), offset in sorted(offsets.items())]
         await connection.execute(statements.DEVICES, _columns(devices))
+
+
+async def _note_blobs(connection: psycopg.AsyncConnection, rows: Iterable[NewRow]) -> None:
+    """Know the rows' blobs by their hash, so that a client need not send one again."""
+    blobs = {
+        (row.user_id, blob.sha256, blob.key): (len(blob.content), blob.media_type)
+        for row in rows
+        if (blob := row.blob) is not None
+    }
+    if blobs:
+        lines = [(*key, *facts) for key, facts in sorted(blobs.items())]
+        await connection.execute(statements.BLOBS, _columns(lines))
 
 
 async def _drop_seen(connection: psycopg.AsyncConnection, rows: Sequence[NewRow]) -> list[NewRow]:

@@ -1,14 +1,22 @@
-"""Fixtures for all tests: one real stack a worker (PostgreSQL, SeaweedFS), on free ports."""
+"""Fixtures for all tests: real servers, started once, and a place on them for each module."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from urllib.parse import urlsplit
+from uuid import uuid4
 
+import psycopg
 import pytest
+from psycopg import sql
 
+from infra.home import load_state
+from infra.postgres import ADMIN, OWNER, Postgres
 from infra.stack import SERVER_PARTS, Stack
 from ingest_api.settings import Settings
 from resources.connections import Connections
 
 TEST_BUCKET = "am-test"
+TEMPLATE = "template_am"  # a copy of the stack's own database, migrated and otherwise empty
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +32,30 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def connections(stack: Stack) -> Connections:
-    """Where that stack is."""
-    return stack.settings.connections()
+def admin_url(stack: Stack) -> str:
+    """PostgreSQL as its administrator reaches it, with a template for the modules' databases."""
+    state = load_state(stack.home)
+    assert state is not None
+    url = Postgres(stack.home, state).url(ADMIN, "postgres")
+    with psycopg.connect(url, autocommit=True) as admin:
+        copy = sql.SQL("CREATE DATABASE {} TEMPLATE am").format(sql.Identifier(TEMPLATE))
+        admin.execute(copy)
+    return url
+
+
+@pytest.fixture(scope="module")
+def connections(stack: Stack, admin_url: str) -> Iterator[Connections]:
+    """An empty database, lake and vector store of the module's own."""
+    name = f"module_{uuid4().hex[:12]}"
+    parts = {"name": sql.Identifier(name), "owner": sql.Identifier(OWNER)}
+    make = sql.SQL("CREATE DATABASE {name} OWNER {owner} TEMPLATE {template}")
+    found = stack.settings.connections()
+    with psycopg.connect(admin_url, autocommit=True) as admin:
+        admin.execute(make.format(**parts, template=sql.Identifier(TEMPLATE)))
+        yield replace(
+            found,
+            database_url=urlsplit(found.database_url)._replace(path=f"/{name}").geturl(),
+            lake_uri=f"s3://{TEST_BUCKET}/{name}/lake",
+            vectors_uri=f"s3://{TEST_BUCKET}/{name}/vectors",
+        )
+        admin.execute(sql.SQL("DROP DATABASE {name} WITH (FORCE)").format(**parts))

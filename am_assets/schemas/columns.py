@@ -8,6 +8,8 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from uuid import UUID
 
+from pydantic import AwareDatetime, JsonValue
+
 from am_assets.streams.stream import Row, Stream
 
 
@@ -71,15 +73,17 @@ EXTRA = (_optional("extra", ColumnType.JSON, "All that was sent and has no colum
 
 KEY = ("user_id", "device_id", "ts", "event_id")
 
-_TYPES: Mapping[type, ColumnType] = {
+_TYPES: Mapping[Any, ColumnType] = {
     str: ColumnType.TEXT,
     bool: ColumnType.BOOLEAN,
     int: ColumnType.INTEGER,
     float: ColumnType.REAL,
     datetime: ColumnType.INSTANT,
+    AwareDatetime: ColumnType.INSTANT,
     UUID: ColumnType.UUID,
     dict: ColumnType.JSON,
     list: ColumnType.JSON,
+    JsonValue: ColumnType.JSON,
 }
 
 

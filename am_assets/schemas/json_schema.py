@@ -17,8 +17,11 @@ def message_schema(stream: Stream) -> dict[str, Any]:
     Unknown properties are allowed: they are kept in `extra`.
     """
     own = stream.row.model_json_schema()
-    properties = {**_envelope(), **own.get("properties", {}), **_blob(stream)}
+    envelope = _envelope()
+    properties = {**envelope, **own.get("properties", {}), **_blob(stream)}
     for alias, column in stream.aliases.items():
+        if alias in envelope:  # the front door reads it too, and says what it has to be
+            continue
         properties[alias] = {**properties[column], "description": f"Another name of {column}."}
     return {
         "$schema": DIALECT,

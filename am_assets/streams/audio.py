@@ -30,6 +30,24 @@ class SpeechSegment(Row):
     duration_ms: int = Field(ge=0, description="Length of the stretch.")
 
 
+class SoundScene(Row):
+    """What a stretch of sound tells of the surroundings."""
+
+    scene: str = Field(description="indoor, outdoor, vehicle, crowd or quiet.")
+    scores: dict[str, float] = Field(description="0 to 1 by scene.")
+    duration_ms: int = Field(gt=0, description="Length of the stretch.")
+
+
+class VoiceEmotion(Row):
+    """What a voice seems to feel in one stretch of speech."""
+
+    primary_emotion: str = Field(min_length=1, description="The strongest.")
+    emotion_scores: dict[str, float] = Field(description="0 to 1 by emotion.")
+    valence: float | None = Field(default=None, ge=-1, le=1, description="-1 = sad, 1 = glad.")
+    arousal: float | None = Field(default=None, ge=-1, le=1, description="-1 = calm, 1 = stirred.")
+    duration_ms: int = Field(gt=0, description="Length of the stretch.")
+
+
 AUDIO = Stream(
     name="device.audio.raw",
     row=AudioChunk,
@@ -65,7 +83,31 @@ SPEECH = Stream(
     is_detail=True,
     kind="speech",
     title="{duration_ms} ms of speech",
-    keep_hot=timedelta(days=30),
 )
 
-STREAMS = (AUDIO, SPEECH)
+SOUND_SCENE = Stream(
+    name="media.audio.environment_classified",
+    row=SoundScene,
+    summary="What sound tells of the surroundings.",
+    identity=("scene",),
+    is_derived=True,
+    planned="audio_processing",
+    is_detail=True,
+    kind="sound",
+    title="Sounds like: {scene}",
+)
+
+VOICE_EMOTION = Stream(
+    name="analysis.audio.emotion_results",
+    row=VoiceEmotion,
+    summary="What voices seem to feel.",
+    identity=("primary_emotion",),
+    is_derived=True,
+    planned="audio_processing",
+    is_detail=True,
+    kind="emotion",
+    title="{primary_emotion}",
+    sensitivity=Sensitivity.SECRET,
+)
+
+STREAMS = (AUDIO, SPEECH, SOUND_SCENE, VOICE_EMOTION)

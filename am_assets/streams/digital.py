@@ -1,9 +1,9 @@
-"""What people copy and write down."""
+"""What people copy, write down and have before their eyes."""
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, JsonValue, StringConstraints
 
 from am_assets.streams.stream import Door, Row, Sensitivity, Stream
 
@@ -31,6 +31,22 @@ class Note(Row):
     language: str | None = Field(default=None, description="ISO 639-1, as the client claims.")
 
 
+class ScreenContent(Row):
+    """The text on a screen, as the system's accessibility service tells it."""
+
+    text_content: str = Field(description="All of it, in the order of the screen; may be empty.")
+    app_package: str | None = Field(default=None, description="Of the app in front.")
+    app_name: str | None = Field(default=None, description="As people know it.")
+    activity_name: str | None = Field(default=None, description="The app's own name of the view.")
+    screen_title: str | None = Field(default=None, description="Of the window.")
+    text_elements: list[JsonValue] | None = Field(
+        default=None, description="As sent: texts, or objects with text and place."
+    )
+    word_count: int | None = Field(default=None, ge=0, description="As the client counted.")
+    character_count: int | None = Field(default=None, ge=0, description="As the client counted.")
+    metadata: dict[str, Any] | None = Field(default=None, description="As the client sent it.")
+
+
 CLIPBOARD = Stream(
     name="digital.clipboard.raw",
     row=Clipboard,
@@ -41,7 +57,6 @@ CLIPBOARD = Stream(
     body="{content_text}",
     example={"content_type": "text", "content_text": "bake at 220 °C", "source_app": "firefox"},
     doors=(Door(path="/digital/clipboard"),),
-    keep_hot=timedelta(days=30),
     sensitivity=Sensitivity.SECRET,
 )
 
@@ -63,4 +78,27 @@ NOTE = Stream(
     sensitivity=Sensitivity.SECRET,
 )
 
-STREAMS = (CLIPBOARD, NOTE)
+SCREEN_TEXT = Stream(
+    name="digital.screen_text.raw",
+    row=ScreenContent,
+    summary="Text on phone screens, as the accessibility service tells it.",
+    identity=("app_package", "activity_name", "screen_title", "text_content"),
+    kind="screen text",
+    title="{app_name}: {screen_title}",
+    body="{text_content}",
+    example={
+        "text_content": "Sourdough\nBake at 220 °C for 40 minutes",
+        "app_package": "org.mozilla.firefox",
+        "app_name": "Firefox",
+        "activity_name": "HomeActivity",
+        "screen_title": "Sourdough",
+        "text_elements": ["Sourdough", "Bake at 220 °C for 40 minutes"],
+        "word_count": 8,
+        "character_count": 38,
+    },
+    doors=(Door(path="/digital/screen-text"),),
+    sent_by="phone",
+    sensitivity=Sensitivity.SECRET,
+)
+
+STREAMS = (CLIPBOARD, NOTE, SCREEN_TEXT)

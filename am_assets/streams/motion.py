@@ -36,6 +36,20 @@ class ActivitySpan(Row):
     window_count: int = Field(gt=0, description="Windows that agree on it.")
 
 
+class MotionEvent(Row):
+    """A movement that stands out of what was before."""
+
+    motion_type: str = Field(
+        description="walking, running, vehicle, sudden_stop, sudden_start, fall, shake, unknown."
+    )
+    end_ts: datetime = Field(description="When it ended.")
+    duration_ms: int = Field(ge=0, description="Length of the movement.")
+    max_m_s2: float = Field(ge=0, description="Largest magnitude, gravity taken off.")
+    mean_m_s2: float = Field(ge=0, description="Mean magnitude, gravity taken off.")
+    dominant_axis: str | None = Field(default=None, description="x, y or z.")
+    sample_count: int = Field(gt=0, description="Readings it was found in.")
+
+
 ACCELERATION = Stream(
     name="device.sensor.accelerometer.raw",
     row=Acceleration,
@@ -75,4 +89,16 @@ ACTIVITY = Stream(
     title="{activity}",
 )
 
-STREAMS = (ACCELERATION, WINDOWS, ACTIVITY)
+SIGNIFICANT_MOTION = Stream(
+    name="motion.events.significant",
+    row=MotionEvent,
+    summary="Movements that stand out: starts, stops, falls.",
+    identity=("motion_type",),
+    is_derived=True,
+    planned="motion_classification",
+    is_detail=True,
+    kind="movement",
+    title="{motion_type}",
+)
+
+STREAMS = (ACCELERATION, WINDOWS, ACTIVITY, SIGNIFICANT_MOTION)

@@ -3,15 +3,33 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from am_assets.streams import (
+    analysis,
+    app_usage,
     audio,
+    biosignal,
+    calendar,
+    commands,
     digital,
     health,
     image,
+    location,
+    mail,
     motion,
+    network,
+    nudges,
     os_events,
     position,
+    sensors,
+    social,
     state,
+    system,
+    tasks,
     text,
+    vision,
+    web,
+)
+from am_assets.streams import (
+    input as hands,
 )
 from am_assets.streams.stream import Stream
 
@@ -75,12 +93,28 @@ REGISTRY = Registry(
     (
         *audio.STREAMS,
         *image.STREAMS,
+        *vision.STREAMS,
         *position.STREAMS,
+        *location.STREAMS,
         *motion.STREAMS,
+        *sensors.STREAMS,
         *health.STREAMS,
+        *biosignal.STREAMS,
         *state.STREAMS,
+        *network.STREAMS,
+        *system.STREAMS,
+        *app_usage.STREAMS,
+        *hands.STREAMS,
         *os_events.STREAMS,
+        *nudges.STREAMS,
         *digital.STREAMS,
         *text.STREAMS,
+        *web.STREAMS,
+        *mail.STREAMS,
+        *calendar.STREAMS,
+        *social.STREAMS,
+        *tasks.STREAMS,
+        *commands.STREAMS,
+        *analysis.STREAMS,
     )
 )

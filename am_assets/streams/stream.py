@@ -35,6 +35,8 @@ class Media(StrEnum):
 
     AUDIO = "audio"
     IMAGE = "image"
+    VIDEO = "video"
+    FILE = "file"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,9 @@ class Stream:
 
     `title` and `body` are templates over the row's columns (`"{bpm} bpm"`), rendered in SQL for the
     timeline. `identity` are the columns that, with device and time, make a row what it is when the
-    client names no id of its own; `is_resent_with_new_time` leaves the time out of that.
+    client names no id of its own; `is_resent_with_new_time` leaves the time out of that. `sent_by`
+    tells people who sends a raw stream; `planned` names the flow that will make a derived stream
+    for which there is no enrichment yet.
     """
 
     name: str
@@ -80,7 +84,9 @@ class Stream:
     title: str
     body: str | None = None
     example: Mapping[str, Any] = field(default_factory=dict)
+    sent_by: str = "any client"
     is_derived: bool = False
+    planned: str | None = None
     is_detail: bool = False
     is_resent_with_new_time: bool = False
     blob: Blob | None = None
@@ -97,6 +103,8 @@ class Stream:
         """Refuse a declaration that contradicts itself."""
         if not NAME.match(self.name):
             raise ValueError(f"{self.name!r} is not <category>.<source>.<datatype>.<stage>")
+        if self.planned and not self.is_derived:
+            raise ValueError(f"{self.name}: only what AM derives can be planned")
         unknown = set(self.aliases.values()) | set(self.identity)
         unknown -= set(self.columns) | self._blob_columns()
         if unknown:

@@ -12,6 +12,8 @@ from psycopg_pool import AsyncConnectionPool
 
 from am_assets.streams.registry import REGISTRY
 from ingest_api.landing import LandingStage, Zones
+from ingest_api.limits import blob_limit
+from ingest_api.own_blobs import OwnBlobs
 from ingest_api.replay import OPEN, Replayed, StoredLetter, replay
 from ingest_api.settings import Settings
 from ingest_api.writer import Writer
@@ -71,6 +73,9 @@ async def _replay(ids: list[UUID] | None) -> list[Replayed]:
         stage = LandingStage(
             zones=Zones(pool),
             blobs=blobs,
+            own_blobs=OwnBlobs(
+                pool=pool, blobs=blobs, registry=REGISTRY, limit=blob_limit(settings)
+            ),
             writer=writer,
             max_future=timedelta(seconds=settings.max_future_skew_s),
         )

@@ -5,14 +5,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
-import psycopg
 from fastapi import Depends, HTTPException, Request, status
 
 from am_assets.streams.registry import Registry
 from ingest_api.auth import require
-from ingest_api.errors import NotFoundError, UnavailableError
+from ingest_api.border import translating
 from ingest_api.tokens import Principal, Scope
-from resources.blob_reader import BlobAbsentError, BlobReader, BlobUnreachableError
+from resources.blobs import BlobStore
 from resources.connections import Connections
 from resources.hot import HotStore
 from resources.search import Embedding, Searcher
@@ -26,7 +25,7 @@ class Asking:
     registry: Registry
     hot: HotStore
     searcher: Searcher
-    blobs: BlobReader
+    blobs: BlobStore
 
     @classmethod
     def build(
@@ -37,7 +36,7 @@ class Asking:
             registry=registry,
             hot=HotStore(connections.database_url),
             searcher=Searcher(connections, embedding, model_id=model_id),
-            blobs=BlobReader(connections),
+            blobs=BlobStore(connections),
         )
 
 
@@ -54,13 +53,8 @@ Stores = Annotated[Asking, Depends(get_asking)]
 @contextmanager
 def answering() -> Iterator[None]:
     """Turn what the stores raise into what a client is told."""
-    try:
-        yield
-    except TimelineError as error:
-        raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, str(error)) from error
-    except psycopg.OperationalError as error:
-        raise UnavailableError(f"the database does not answer: {error}") from error
-    except BlobAbsentError as error:
-        raise NotFoundError(str(error)) from error
-    except BlobUnreachableError as error:
-        raise UnavailableError(str(error)) from error
+    with translating():
+        try:
+            yield
+        except TimelineError as error:
+            raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, str(error)) from error

@@ -10,6 +10,7 @@ from ingest_api.batch import to_stream
 from ingest_api.bodies import read_json
 from ingest_api.errors import IngestError, MalformedBodyError
 from ingest_api.landing import Arrival
+from ingest_api.live import Kind
 from ingest_api.services import Services
 from ingest_api.tokens import Principal, Scope
 
@@ -27,12 +28,14 @@ async def audio_stream(socket: WebSocket, device_id: str) -> None:
         await socket.close(status.WS_1008_POLICY_VIOLATION, reason=str(error)[:120])
         return
     await socket.accept()
-    try:
-        while True:
-            text = await socket.receive_text()
-            await socket.send_json(await _reply(socket, text, principal, device_id))
-    except WebSocketDisconnect:
-        return
+    services: Services = socket.app.state.services
+    with services.live.entered(Kind.AUDIO, user_id=principal.user_id, device_id=device_id):
+        try:
+            while True:
+                text = await socket.receive_text()
+                await socket.send_json(await _reply(socket, text, principal, device_id))
+        except WebSocketDisconnect:
+            return
 
 
 async def _reply(

@@ -7,11 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Response, status
 from fastapi.responses import StreamingResponse
 
+from ingest_api.audit import Tallied, audited
 from ingest_api.errors import NotFoundError
 from ingest_api.routers.asking import Reader, Stores, answering
-from resources.blob_reader import BlobFacts, BlobReader
+from resources.blobs import BlobFacts, BlobStore
 
-router = APIRouter(tags=["asking"])
+router = APIRouter(tags=["asking"], route_class=audited("blobs"))
 ONE_RANGE = re.compile(r"^bytes=(\d*)-(\d*)$")
 INLINE = ("image/", "audio/", "video/")  # anything else could be a page with a script
 
@@ -33,6 +34,7 @@ def blob(
     key: str,
     principal: Reader,
     stores: Stores,
+    tally: Tallied,
     wanted: Annotated[str | None, Header(alias="Range")] = None,
     known: Annotated[str | None, Header(alias="If-None-Match")] = None,
 ) -> Response:
@@ -44,6 +46,7 @@ def blob(
         raise NotFoundError(f"there is no blob {key!r}")  # nobody learns whether there is one
     with answering():
         facts = stores.blobs.facts(key)
+    tally.count = 1
     headers = _headers(facts)
     if headers["ETag"] in (tag.strip() for tag in (known or "").split(",")):
         return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
@@ -67,7 +70,7 @@ def _headers(facts: BlobFacts) -> dict[str, str]:
 
 
 def _streamed(
-    blobs: BlobReader, facts: BlobFacts, part: Part | None, headers: dict[str, str]
+    blobs: BlobStore, facts: BlobFacts, part: Part | None, headers: dict[str, str]
 ) -> Response:
     stretch = part or Part(0, facts.byte_count)
     length = stretch.stop - stretch.start

@@ -1,6 +1,7 @@
 """Whether AM lives, whether it can take data, and its counters."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -8,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from psycopg_pool import PoolTimeout
 
+from ingest_api.border import translating
 from ingest_api.errors import UnavailableError
 from ingest_api.services import Services
 
@@ -15,9 +17,9 @@ router = APIRouter(tags=["health"])
 
 
 @router.get("/healthz")
-async def healthz() -> dict[str, str]:
+async def healthz(request: Request) -> dict[str, str]:
     """The process answers."""
-    return {"status": "healthy"}
+    return {"status": "healthy", **_service(request)}
 
 
 @router.get("/readyz")
@@ -29,8 +31,14 @@ async def readyz(request: Request) -> dict[str, Any]:
             await connection.execute("SELECT 1 FROM am.landing LIMIT 1")
     except (psycopg.Error, PoolTimeout) as error:
         raise UnavailableError(f"the database does not answer: {error}") from error
-    await asyncio.to_thread(services.blobs.check)
-    return {"status": "ready", "database": "ok", "object_store": "ok"}
+    with translating():
+        await asyncio.to_thread(services.blobs.check)
+    return {"status": "ready", "database": "ok", "object_store": "ok", **_service(request)}
+
+
+def _service(request: Request) -> dict[str, str]:
+    """What older clients read besides."""
+    return {"timestamp": datetime.now(UTC).isoformat(), "version": request.app.version}
 
 
 @router.get("/metrics", include_in_schema=False)

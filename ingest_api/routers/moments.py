@@ -8,12 +8,13 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 
+from ingest_api.audit import Tallied, audited
 from ingest_api.errors import NotFoundError
 from ingest_api.routers.asking import Reader, Stores, answering
 from resources.lineage import Source, Step, trace
 from resources.timeline import read_around
 
-router = APIRouter(tags=["asking"])
+router = APIRouter(tags=["asking"], route_class=audited("moments"))
 
 
 @router.get("/v1/moments/{moment_id}")
@@ -21,6 +22,7 @@ def moment(
     moment_id: str,
     principal: Reader,
     stores: Stores,
+    tally: Tallied,
     minutes: Annotated[float, Query(gt=0, le=60, description="Before and after.")] = 5,
 ) -> dict[str, Any]:
     """The moment, its lineage from the row it was made of back to what a device sent, and all else
@@ -34,6 +36,7 @@ def moment(
         with stores.hot.reader(principal.user_id) as connection:
             steps = trace(connection, stores.registry, source, near=found.ts)
             around = read_around(connection, found.ts, span=timedelta(minutes=minutes))
+    tally.count = 1 + sum(len(lane.entries) for lane in around.values())
     return {
         "moment": asdict(found),
         "lineage": [_shown(step) for step in steps],

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from ingest_api.audit import Tallied, audited
 from ingest_api.routers.asking import Reader, Stores, answering
 from resources.vectors import MAX_LIMIT, SearchRequest
 
-router = APIRouter(tags=["asking"])
+router = APIRouter(tags=["asking"], route_class=audited("search"))
 
 
 class Question(BaseModel):
@@ -29,7 +30,7 @@ class Question(BaseModel):
 
 @router.get("/v1/search")
 def search(
-    principal: Reader, stores: Stores, question: Annotated[Question, Query()]
+    principal: Reader, stores: Stores, tally: Tallied, question: Annotated[Question, Query()]
 ) -> dict[str, Any]:
     """The best moments first.
 
@@ -48,4 +49,6 @@ def search(
         limit=question.limit,
     )
     with answering():
-        return asdict(stores.searcher.search(asked))
+        found = stores.searcher.search(asked)
+    tally.count = len(found.hits)
+    return asdict(found)

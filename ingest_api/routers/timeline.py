@@ -6,10 +6,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from ingest_api.audit import Tallied, audited
 from ingest_api.routers.asking import Reader, Stores, answering
 from resources.timeline import MAX_LIMIT, Cursor, Page, TimelineRequest, check, read_page
 
-router = APIRouter(tags=["asking"])
+router = APIRouter(tags=["asking"], route_class=audited("timeline"))
 DEFAULT_SPAN = timedelta(days=1)
 
 
@@ -40,13 +41,17 @@ class Span(BaseModel):
 
 
 @router.get("/v1/timeline")
-def timeline(principal: Reader, stores: Stores, span: Annotated[Span, Query()]) -> Page:
+def timeline(
+    principal: Reader, stores: Stores, tally: Tallied, span: Annotated[Span, Query()]
+) -> Page:
     """Your events from early to late. Without `from` or `to` a day, up to now without both."""
     with answering():
         asked = span.request(datetime.now(UTC))
         check(asked, stores.registry)
         with stores.hot.reader(principal.user_id) as connection:
-            return read_page(connection, asked)
+            page = read_page(connection, asked)
+    tally.count = len(page.entries)
+    return page
 
 
 def split(kinds: str | None) -> tuple[str, ...]:

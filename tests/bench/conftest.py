@@ -55,7 +55,7 @@ def _head() -> str:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def api_port(connections: Connections, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The API as `am up` starts it: a process of its own."""
     port = choose_free(["api"])["api"]
@@ -66,6 +66,8 @@ def api_port(connections: Connections, tmp_path_factory: pytest.TempPathFactory)
         "AM_S3_ACCESS_KEY": connections.s3_access_key,
         "AM_S3_SECRET_KEY": connections.s3_secret_key,
         "AM_S3_BUCKET": connections.s3_bucket,
+        "AM_LAKE_URI": connections.lake_uri,
+        "AM_VECTORS_URI": connections.vectors_uri,
     }
     command = [sys.executable, "-m", "uvicorn", "--factory", "--port", str(port)]
     command += ["--no-access-log", "ingest_api.main:app_from_environment"]
@@ -86,7 +88,7 @@ def _wait_ready(port: int) -> None:
     raise RuntimeError("the API did not become ready")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def token(connections: Connections) -> str:
     """May write as any device of one user."""
     with psycopg.connect(connections.database_url) as connection:

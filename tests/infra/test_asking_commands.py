@@ -54,6 +54,8 @@ def ask(filled: Connections, tmp_path: Path) -> Ask:
         "AM_S3_ACCESS_KEY": filled.s3_access_key,
         "AM_S3_SECRET_KEY": filled.s3_secret_key,
         "AM_S3_BUCKET": filled.s3_bucket,
+        "AM_LAKE_URI": filled.lake_uri,
+        "AM_VECTORS_URI": filled.vectors_uri,
         "AM_MODELS_DIR": str(tmp_path / "weights"),
         "AM_COMPUTE": "local",
     }

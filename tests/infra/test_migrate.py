@@ -10,10 +10,7 @@ import pytest
 from psycopg import sql
 
 from am_assets.streams.registry import REGISTRY
-from infra.home import load_state
 from infra.migrate import current_revision, newest_revision, upgrade
-from infra.postgres import ADMIN, Postgres
-from infra.stack import Stack
 from resources.connections import Connections
 
 TIMESCALE = os.environ.get("AM_TEST_TIMESCALE_URL")
@@ -38,11 +35,8 @@ def fresh(admin_url: str, owner_url: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def empty(stack: Stack, connections: Connections) -> Iterator[str]:
+def empty(admin_url: str, connections: Connections) -> Iterator[str]:
     """An empty database on plain PostgreSQL."""
-    state = load_state(stack.home)
-    assert state is not None
-    admin_url = Postgres(stack.home, state).url(ADMIN, "postgres")
     yield from fresh(admin_url, connections.database_url)
 
 

@@ -17,7 +17,7 @@ from resources.connections import Connections
 ClientFor = Callable[..., httpx.Client]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def base_url(connections: Connections) -> Iterator[str]:
     """Where the API answers; a real server on a free port."""
     settings = Settings(api_max_body_mb=4)

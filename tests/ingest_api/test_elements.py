@@ -69,6 +69,11 @@ def test_both_times_are_kept_where_a_client_sends_two() -> None:
     assert row.extra == {"timestamp": "2026-02-01T09:00:00Z"}
 
 
+def test_of_two_aliases_of_one_column_the_second_is_kept_in_extra() -> None:
+    row = read_element({**FIX, "heading": 10, "bearing": 12}, stream=GPS, sender=SENDER)
+    assert (row.values["heading_deg"], row.extra) == (10.0, {"bearing": 12})
+
+
 def test_audio_wrapped_into_a_second_wav_header_is_measured_by_the_inner_one() -> None:
     inner = base64.b64decode(AUDIO.example["data"])
     wrapped = inner[:44] + inner

@@ -11,10 +11,13 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool
 
 from am_assets.streams.registry import REGISTRY
-from ingest_api.blobs import BlobStore
 from ingest_api.landing import LandingStage, Zones
+from ingest_api.limits import blob_limit
+from ingest_api.own_blobs import OwnBlobs
 from ingest_api.replay import Replayed, replay
+from ingest_api.settings import Settings
 from ingest_api.writer import Writer
+from resources.blobs import BlobStore
 from resources.connections import Connections
 from tests.ingest_api.test_bad_input import GOOD, PATH
 
@@ -29,7 +32,13 @@ def run(connections: Connections, ids: Sequence[UUID], *, max_future: timedelta)
             connections.database_url, min_size=1, max_size=4, open=False
         ) as pool:
             stage = LandingStage(
-                zones=Zones(pool), blobs=blobs, writer=writer, max_future=max_future
+                zones=Zones(pool),
+                blobs=blobs,
+                own_blobs=OwnBlobs(
+                    pool=pool, blobs=blobs, registry=REGISTRY, limit=blob_limit(Settings())
+                ),
+                writer=writer,
+                max_future=max_future,
             )
             async with pool.connection() as connection:
                 found = await replay(

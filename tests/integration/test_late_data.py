@@ -186,4 +186,5 @@ def test_definitions_of_150_streams_load_fast_and_connect_to_nothing() -> None:
     assert time.perf_counter() - started < LOAD_LIMIT_S
     keys = repository.asset_graph.get_all_asset_keys()
     assert {AssetKey(["raw", stream.table]) for stream in registry.raw} <= keys
-    assert {stream.table for stream in registry.derived} <= {key.path[-1] for key in keys}
+    made = {stream.table for stream in registry.derived if stream.planned is None}
+    assert made <= {key.path[-1] for key in keys}

@@ -40,6 +40,8 @@ def run(
         "AM_S3_ACCESS_KEY": connections.s3_access_key,
         "AM_S3_SECRET_KEY": connections.s3_secret_key,
         "AM_S3_BUCKET": connections.s3_bucket,
+        "AM_LAKE_URI": connections.lake_uri,
+        "AM_VECTORS_URI": connections.vectors_uri,
         "MPLCONFIGDIR": str(folder / "matplotlib"),
     }.items():
         patch.setenv(name, value)

@@ -138,7 +138,7 @@ def test_a_stream_that_is_added_gets_a_raw_asset_and_a_contract_check() -> None:
 
 def test_timescale_statements_come_from_the_declaration() -> None:
     text = "\n".join(postgres.hypertable(MOOD))
-    assert "create_hypertable('am.device_mood_level_raw'" in text
+    assert "create_hypertable('am_store.device_mood_level_raw'" in text
     assert "remove_compression_policy" in text.split("add_compression_policy")[0]
 
 

@@ -21,10 +21,13 @@ from am_assets.streams.health import HEART_RATE
 from am_assets.streams.registry import REGISTRY
 from am_assets.streams.text import TRANSCRIPT
 from ingest_api import middleware
+from ingest_api.audit import Reading
 from ingest_api.errors import IngestError
+from ingest_api.limits import RateLimits
 from ingest_api.routers import blobs, ledger, moments, search, timeline
 from ingest_api.routers.asking import Asking
 from ingest_api.routers.blobs import Part, UnsatisfiableRangeError, is_own, part_of
+from ingest_api.settings import Settings
 from ingest_api.tokens import Principal, Scope
 from resources.connections import Connections
 from resources.vectors import VectorStore
@@ -49,6 +52,19 @@ class NameIsToken:
     async def principal(self, token: str) -> Principal:
         scope = Scope.WRITE if token == "writer" else Scope.READ
         return Principal(uuid5(NAMESPACE_OID, token), token, None, frozenset({scope}))
+
+    async def trusted(self, _request: object, _token: str | None) -> None:
+        """Nobody is let in without one."""
+
+
+class Notebook:
+    """Takes the audit log's lines."""
+
+    def __init__(self) -> None:
+        self.readings: list[Reading] = []
+
+    async def note(self, reading: Reading) -> None:
+        self.readings.append(reading)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +113,10 @@ def client_for(filled: Connections) -> ClientFor:
         app = FastAPI()
         compute = LettersCompute(MODEL) if has_model else EmptyCompute()
         asking = Asking.build(filled, REGISTRY, compute, model_id=MODEL)
-        app.state.services = SimpleNamespace(asking=asking, authenticator=NameIsToken())
+        rates = RateLimits(Settings())
+        app.state.services = SimpleNamespace(
+            asking=asking, authenticator=NameIsToken(), rates=rates, auditor=Notebook()
+        )
         app.add_exception_handler(IngestError, middleware.refuse)
         for routes in (timeline, search, moments, ledger, blobs):
             app.include_router(routes.router)

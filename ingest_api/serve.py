@@ -1,0 +1,162 @@
+"""How the front door is served: `python -m ingest_api.serve`. TLS, deadlines, and what is logged.
+
+uvicorn gives a client all the time it wants for its headers and for reading an answer; `Deadlines`
+does not.
+"""
+
+import asyncio
+import sys
+from asyncio import TimerHandle
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from ingest_api.limits import MIB
+from ingest_api.main import app_from_environment
+from ingest_api.settings import Settings
+
+MAX_HEAD = 64 * 1024  # bytes of all headers of a request
+KEEP_ALIVE_S = 30
+GRACE_S = 15
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "redacted": {
+            "()": "ingest_api.redaction.RedactingFormatter",
+            "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
+        }
+    },
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "redacted",
+            "stream": "ext://sys.stderr",
+        }
+    },
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {"httpx": {"level": "WARNING"}},
+}
+
+
+class Deadlines(HttpToolsProtocol):
+    """One connection, ended where its client is too slow or its headers are too large."""
+
+    head_s = 10.0
+    send_s = 60.0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """As uvicorn makes it."""
+        super().__init__(*args, **kwargs)
+        self._head_timer: TimerHandle | None = None
+        self._send_timer: TimerHandle | None = None
+        self._head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        """The first request's headers are awaited from now on."""
+        super().connection_made(transport)
+        self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came; those of a head that is not complete yet are counted."""
+        super().data_received(data)
+        if self._head_timer is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD:
+                self._end_head("the headers are too large")
+
+    def on_message_begin(self) -> None:
+        """A request's first byte."""
+        super().on_message_begin()
+        self._await_head()
+
+    def on_headers_complete(self) -> None:
+        """All headers are there."""
+        self._cancel_head()
+        super().on_headers_complete()
+
+    def pause_writing(self) -> None:
+        """The client does not read; it gets so long to begin again."""
+        super().pause_writing()
+        self._send_timer = self.loop.call_later(self.send_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It reads."""
+        super().resume_writing()
+        self._cancel_send()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is awaited any more."""
+        self._cancel_head()
+        self._cancel_send()
+        super().connection_lost(exc)
+
+    def _await_head(self) -> None:
+        self._cancel_head()
+        self._head_bytes = 0
+        self._head_timer = self.loop.call_later(
+            self.head_s, self._end_head, "the headers did not come in time"
+        )
+
+    def _end_head(self, why: str) -> None:
+        self._cancel_head()
+        if not self.transport.is_closing():
+            self.send_400_response(why)
+
+    def _cancel_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _cancel_send(self) -> None:
+        if self._send_timer is not None:
+            self._send_timer.cancel()
+            self._send_timer = None
+
+
+def protocol(settings: Settings) -> type[Deadlines]:
+    """The protocol with a configuration's deadlines."""
+    return type(
+        "ConfiguredDeadlines",
+        (Deadlines,),
+        {"head_s": settings.api_head_timeout_s, "send_s": settings.api_send_idle_s},
+    )
+
+
+def configuration(
+    settings: Settings, app: FastAPI | Callable[[], FastAPI], **options: Any
+) -> uvicorn.Config:
+    """What uvicorn is told; `options` replace some of it."""
+    tls = settings.tls_files()
+    told = {
+        "host": settings.api_host,
+        "port": settings.api_port,
+        "factory": not isinstance(app, FastAPI),
+        "http": protocol(settings),
+        "ws_max_size": settings.api_ws_max_mb * MIB,
+        "log_config": LOGGING,
+        "access_log": False,  # it writes whole paths; `middleware.Trace` writes patterns
+        "server_header": False,
+        "proxy_headers": bool(settings.api_proxies),
+        "forwarded_allow_ips": settings.api_proxies or None,
+        "timeout_keep_alive": KEEP_ALIVE_S,
+        "timeout_graceful_shutdown": GRACE_S,
+        "ssl_certfile": tls[0] if tls else None,
+        "ssl_keyfile": tls[1] if tls else None,
+    }
+    return uvicorn.Config(app, **{**told, **options})
+
+
+def main() -> None:
+    """Serve until a signal; exit code 3 where the start fails."""
+    server = uvicorn.Server(configuration(Settings(), app_from_environment))
+    server.run()
+    if not server.started:
+        sys.exit(3)
+
+
+if __name__ == "__main__":
+    main()

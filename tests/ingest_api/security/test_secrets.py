@@ -1,0 +1,173 @@
+"""Tokens are in no log, wherever a client puts them; and answers carry what protects a browser."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from infra.ports import choose_free
+from ingest_api.redaction import RedactingFormatter, redact
+from resources.connections import Connections
+from tests.ingest_api.security.conftest import Serve
+from tests.ingest_api.test_bad_input import GOOD, PATH
+
+TOKENS = st.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-", min_size=43)
+
+
+@contextmanager
+def api(connections: Connections, home: Path, **settings: str) -> Iterator[tuple[str, Path]]:
+    """The API as `am up` starts it, and what it writes."""
+    port, log = choose_free(["api"])["api"], home / "api.log"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AM_")}
+    environment = {
+        **kept,
+        "AM_HOME": str(home),
+        "AM_API_PORT": str(port),
+        "AM_DATABASE_URL": connections.database_url,
+        "AM_S3_ENDPOINT": connections.s3_endpoint,
+        "AM_S3_ACCESS_KEY": connections.s3_access_key,
+        "AM_S3_SECRET_KEY": connections.s3_secret_key,
+        "AM_S3_BUCKET": connections.s3_bucket,
+        **settings,
+    }
+    command = [sys.executable, "-m", "ingest_api.serve"]
+    with (
+        log.open("wb") as out,
+        subprocess.Popen(command, env=environment, stdout=out, stderr=out) as process,
+    ):
+        try:
+            yield f"http://127.0.0.1:{port}", log
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def await_ready(url: str) -> None:
+    transport = httpx.HTTPTransport(retries=8)  # 0, 0.5, 1, 2 … seconds apart
+    with httpx.Client(transport=transport) as client:
+        assert client.get(f"{url}/readyz").status_code == 200
+
+
+def test_a_token_in_header_query_or_path_is_in_no_log(
+    connections: Connections, token_for: Callable[..., str], user: str, tmp_path: Path
+) -> None:
+    good, wrong = token_for(user), "am_" + "w" * 43
+    with api(connections, tmp_path, AM_API_ACCESS_LOG="true") as (url, log):
+        await_ready(url)
+        for token in (good, wrong):
+            say_everywhere(url, token)
+    text = log.read_text()
+    secrets = {
+        "a good token": good,
+        "a wrong token": wrong,
+        "the database's password": connections.database_url.split(":")[2].split("@")[0],
+        "the store's key": connections.s3_secret_key,
+        "a position": "45.123456",
+    }
+    assert [name for name, secret in secrets.items() if secret in text] == []
+    assert PATH in text
+    assert '"WebSocket /audio/stream/phone?…" [accepted]' in text
+    assert "/v1/moments/{moment_id}" in text
+
+
+def say_everywhere(url: str, token: str) -> None:
+    """Use a token in every place where a client can put it."""
+    gps = {**GOOD, "latitude": 45.123456}
+    for headers in (
+        {"Authorization": f"Bearer {token}"},
+        {"X-API-Key": token},
+        {"Authorization": f"Basic {token}"},
+        {"Cookie": f"token={token}"},
+    ):
+        httpx.post(url + PATH, json=gps, headers=headers)
+        httpx.post(f"{url}{PATH}?token={token}", content=b"{", headers=headers)
+        httpx.get(f"{url}/v1/moments/{token}?api_key={token}", headers=headers)
+        httpx.get(f"{url}/owntracks/{token}/{token}", headers=headers)
+        httpx.get(f"{url}/nowhere/{token}", headers=headers)
+    socket = url.replace("http", "ws")
+    try:
+        with connect(f"{socket}/audio/stream/phone?token={token}") as line:
+            line.send(json.dumps({"type": "ping"}))
+            line.recv()
+    except InvalidStatus:
+        assert token.startswith("am_w")
+
+
+@given(TOKENS, st.sampled_from(["Bearer {}", "/x/{}/y", "?token={}", "'{}'", "a{}\n"]))
+def test_no_token_survives_redaction(random: str, around: str) -> None:
+    token = f"am_{random}"
+    assert token not in redact("GET " + around.format(token))
+
+
+@given(st.text(max_size=60))
+def test_redacting_twice_changes_nothing(text: str) -> None:
+    assert redact(redact(text)) == redact(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("at postgresql://am:pw@127.0.0.1:5/am failed", "at postgresql://…@127.0.0.1:5/am failed"),
+        ('"WebSocket /a?key=apikeyhere" 403', '"WebSocket /a?…" 403'),
+        ("https://s3/b/k?X-Amz-Signature=abc&x=1 put", "https://s3/b/k?… put"),
+        ("headers: {'authorization': 'Bearer abc'}", "headers: {'authorization': '…'}"),
+        ("what? a=b is not a query", "what? a=b is not a query"),
+        ("moment am_12 and role am_reader", "moment am_12 and role am_reader"),
+    ],
+)
+def test_what_is_hidden_and_what_is_not(text: str, shown: str) -> None:
+    assert redact(text) == shown
+
+
+def test_a_traceback_is_redacted_too() -> None:
+    token = "am_" + "t" * 43
+    try:
+        raise ValueError(f"cannot use {token}")
+    except ValueError:
+        record = logging.LogRecord("a", 40, "a", 1, "failed", None, sys.exc_info())
+    shown = RedactingFormatter().format(record)
+    assert token not in shown
+    assert "ValueError: cannot use am_…" in shown
+
+
+def test_every_answer_protects_the_browser_that_gets_it(
+    serve: Serve, bearer: dict[str, str]
+) -> None:
+    with serve() as url:
+        answers = [
+            httpx.get(f"{url}/healthz"),
+            httpx.get(f"{url}/nowhere"),
+            httpx.post(url + PATH, content=b"{", headers=bearer),
+            httpx.post(url + PATH, json=GOOD),
+            httpx.post(url + PATH, content=bytes(5 << 20), headers=bearer),
+            httpx.get(f"{url}/docs"),
+        ]
+    assert [answer.status_code for answer in answers] == [200, 404, 400, 401, 413, 200]
+    for answer in answers:
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["x-frame-options"] == "DENY"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["cache-control"] == "no-store"
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+        assert "server" not in answer.headers
+        assert "strict-transport-security" not in answer.headers
+
+
+@pytest.mark.parametrize("sent", ["a b", "x" * 129, "\x7f", "é"])
+def test_a_trace_id_that_is_none_is_replaced(serve: Serve, sent: str) -> None:
+    with serve() as url:
+        odd = httpx.get(f"{url}/healthz", headers={"X-Trace-ID": sent.encode("latin-1")})  # type: ignore[dict-item]  # httpx takes bytes
+        fine = httpx.get(f"{url}/healthz", headers={"X-Trace-ID": "mine-1"})
+    assert odd.headers["x-trace-id"] != sent
+    assert fine.headers["x-trace-id"] == "mine-1"
