@@ -12,7 +12,7 @@ from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
-from psycopg.types.json import Json
+from psycopg.types.json import Jsonb
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ingest_api.envelope import MAX_DEVICE_ID
@@ -385,7 +385,7 @@ def _parameters(user_id: str, device_id: str, facts: DeviceFacts) -> dict[str, A
     objects = {"service_config": facts.service_config, "metadata": facts.metadata}
     return {
         **{name: getattr(facts, name) for name in COLUMNS},
-        **{name: None if value is None else Json(value) for name, value in objects.items()},
+        **{name: None if value is None else Jsonb(value) for name, value in objects.items()},
         "is_active": facts.is_active,
         "user_id": user_id,
         "device_id": device_id,

@@ -21,6 +21,7 @@ from resources.blobs import BlobStore
 LARGE_PAYLOAD = 256 * 1024  # bytes; a larger dead letter goes to the object store
 MANY_ELEMENTS = 50  # or a large text: understood in a thread, so that other requests go on
 LARGE_TEXT = 64 * 1024
+NAMED_AT_ONCE = 4  # requests whose stored blobs are in memory at the same time
 
 REMEMBER_S = 5.0
 
@@ -55,6 +56,7 @@ class LandingStage:
         """Takes parts that are started elsewhere."""
         self._zones = zones
         self._own_blobs = own_blobs
+        self._turns = asyncio.Semaphore(NAMED_AT_ONCE)
         self._blobs = blobs
         self._writer = writer
         self._max_future = max_future
@@ -66,9 +68,13 @@ class LandingStage:
         bytes than one request may.
         """
         batch = await self._read(arrival, {})
-        if named := batch.named_blobs:
-            found = await self._own_blobs.named(arrival.principal.user_id, named)
-            batch = await self._read(arrival, found) if found else batch
+        if not batch.named_blobs:
+            return await self._store(batch)
+        async with self._turns:
+            named = await self._own_blobs.named(arrival.principal.user_id, batch.named_blobs)
+            return await self._store(await self._read(arrival, named) if named else batch)
+
+    async def _store(self, batch: Batch) -> Receipt:
         payload_keys = {
             letter.dead_letter_id: payload_key(letter)
             for letter in batch.dead_letters

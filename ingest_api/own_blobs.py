@@ -6,6 +6,8 @@ have that hash. `am.blob` knows all of a user's blobs, those too that came insid
 """
 
 import asyncio
+import hashlib
+import logging
 import re
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import date
@@ -22,6 +24,8 @@ from ingest_api.errors import MalformedBodyError, MismatchError, NotFoundError
 from ingest_api.limits import BodyLimit
 from ingest_api.spool import Spool, spool
 from resources.blobs import BlobStore
+
+log = logging.getLogger(__name__)
 
 SHA256 = r"^[0-9a-f]{64}$"
 MEDIA_TYPE = re.compile(r"^[a-z]+/[A-Za-z0-9.+-]+(;[ -~]*)?$")
@@ -174,6 +178,9 @@ class OwnBlobs:
             present = candidates - self._blobs.absent(candidates)
             if present:
                 content = self._blobs.get(min(present))
+                if hashlib.sha256(content).hexdigest() != sha256:
+                    log.error("a blob is not what was stored: %s", min(present))
+                    continue
                 found[sha256] = StoredBlob(content=content, keys=frozenset(present))
         return found
 

@@ -5,7 +5,7 @@ import re
 
 HIDDEN = "…"
 PATTERNS = (
-    (re.compile(r"\bam_[A-Za-z0-9_-]{32,}"), f"am_{HIDDEN}"),
+    (re.compile(r"am_[A-Za-z0-9_-]{32,}"), f"am_{HIDDEN}"),
     (re.compile(r"(?<=\S)\?[^\s\"'<>]*=[^\s\"'<>]*"), f"?{HIDDEN}"),
     (re.compile(r"(?<=://)[^\s/@]+@"), f"{HIDDEN}@"),
     (

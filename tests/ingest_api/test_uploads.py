@@ -133,6 +133,17 @@ def test_a_blob_that_the_store_has_lost_is_missing_and_not_named(
     assert asked.json() == {"missing": [sha256(content)]}
 
 
+def test_a_blob_that_has_rotted_in_the_store_makes_no_row(
+    client: httpx.Client, connections: Connections
+) -> None:
+    content = sound()
+    stored = put(client, content).json()
+    BlobStore(connections).put_all([(stored["blob_key"], sound(), "audio/wav")])
+    assert send(client, naming(content))["dead_letters"][0]["code"] == "no_blob"
+    put(client, content)
+    assert send(client, naming(content))["stored"] == 1
+
+
 def test_bytes_that_are_not_what_they_are_called_are_refused_and_nothing_is_stored(
     client: httpx.Client,
 ) -> None:

@@ -209,3 +209,10 @@ def test_two_merges_at_once_leave_no_ring(
         "SELECT count(*) FROM am.device_alias WHERE user_id = %s", (user,)
     ).fetchone()
     assert count == (1,)
+
+
+def test_metadata_is_changed_like_any_other_field(client: httpx.Client) -> None:
+    made = {"device_id": "tablet", "name": "Tablet", "device_type": "other"}
+    client.post("/devices", json=made).raise_for_status()
+    changed = client.patch("/devices/tablet", json={"metadata": {"colour": "grey"}})
+    assert (changed.status_code, changed.json()["metadata"]) == (200, {"colour": "grey"})

@@ -37,7 +37,7 @@ def test_every_read_leaves_a_line_with_its_kind_and_count(
     send(client, naming(content))
     client.post(PATH, json=[GOOD, {**GOOD, "latitude": 95}])
     assert lines(database, user) == []
-    shown = client.get("/v1/timeline", params={**SPAN, "kinds": "audio,position"})
+    shown = client.get("/v1/timeline", params=SPAN)
     client.get("/v1/search", params={"q": "bread"})
     client.get("/v1/dead-letters")
     client.get(f"/v1/blobs/{key}")

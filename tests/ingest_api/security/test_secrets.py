@@ -132,11 +132,9 @@ def test_what_is_hidden_and_what_is_not(text: str, shown: str) -> None:
 
 def test_a_traceback_is_redacted_too() -> None:
     token = "am_" + "t" * 43
-    try:
-        raise ValueError(f"cannot use {token}")
-    except ValueError:
-        record = logging.LogRecord("a", 40, "a", 1, "failed", None, sys.exc_info())
-    shown = RedactingFormatter().format(record)
+    error = ValueError(f"cannot use {token}")
+    told = (ValueError, error, None)
+    shown = RedactingFormatter().format(logging.LogRecord("a", 40, "a", 1, "failed", None, told))
     assert token not in shown
     assert "ValueError: cannot use am_…" in shown
 
@@ -164,10 +162,10 @@ def test_every_answer_protects_the_browser_that_gets_it(
         assert "strict-transport-security" not in answer.headers
 
 
-@pytest.mark.parametrize("sent", ["a b", "x" * 129, "\x7f", "é"])
+@pytest.mark.parametrize("sent", ["a b", "x" * 129, "é"])
 def test_a_trace_id_that_is_none_is_replaced(serve: Serve, sent: str) -> None:
     with serve() as url:
-        odd = httpx.get(f"{url}/healthz", headers={"X-Trace-ID": sent.encode("latin-1")})  # type: ignore[dict-item]  # httpx takes bytes
+        odd = httpx.get(f"{url}/healthz", headers=[(b"X-Trace-ID", sent.encode("latin-1"))])
         fine = httpx.get(f"{url}/healthz", headers={"X-Trace-ID": "mine-1"})
     assert odd.headers["x-trace-id"] != sent
     assert fine.headers["x-trace-id"] == "mine-1"

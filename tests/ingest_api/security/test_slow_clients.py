@@ -33,6 +33,12 @@ def dialled(url: str, *, buffer: int | None = None) -> Iterator[socket.socket]:
         yield line
 
 
+def say_often(line: socket.socket, said: bytes) -> None:
+    """Say the same thing without end, reading nothing."""
+    for _ in range(1_000_000):
+        line.sendall(said)
+
+
 def rest(line: socket.socket) -> bytes:
     """All that the server still says, until it hangs up."""
     told = b""
@@ -75,9 +81,8 @@ def test_the_second_request_of_a_connection_has_the_same_deadline(serve: Serve) 
 def test_headers_without_end_are_cut_off(serve: Serve) -> None:
     with serve() as url, dialled(url) as line:
         line.sendall(b"GET /healthz HTTP/1.1\r\n")
-        with pytest.raises((ConnectionError, BrokenPipeError)):
-            for _ in range(10_000):
-                line.sendall(b"X-Filler: " + b"a" * 8_000 + b"\r\n")
+        with pytest.raises(ConnectionError):
+            say_often(line, b"X-Filler: " + b"a" * 8_000 + b"\r\n")
 
 
 @pytest.mark.parametrize("path", [PATH, "/v1/pair", "/v1/blobs/missing"])
@@ -112,10 +117,6 @@ def test_a_body_that_drips_is_answered_408_after_its_whole_time(
 def test_who_does_not_read_an_answer_is_hung_up_on(serve: Serve) -> None:
     with serve(**HURRY) as url, dialled(url, buffer=4_096) as line:
         asked = b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n"
-        with pytest.raises((ConnectionError, TimeoutError)):
-            for _ in range(2_000):
-                line.sendall(asked * 20)
-            while line.recv(65_536):
-                pass
-            raise ConnectionResetError
+        with pytest.raises(ConnectionError):  # at the latest when it is told that nobody reads
+            say_often(line, asked)
         assert httpx.get(f"{url}/healthz").status_code == 200
