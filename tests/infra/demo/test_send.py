@@ -81,9 +81,11 @@ def serving(server: Server) -> Iterator[str]:
         running = uvicorn.Server(config)
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
         thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        running.should_exit = True
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:  # a refusal raises through here
+            running.should_exit = True
+            thread.join()
 
 
 def message(number: int, door: Door) -> Message:

@@ -90,11 +90,13 @@ def say_everywhere(url: str, token: str) -> None:
         {"Authorization": f"Basic {token}"},
         {"Cookie": f"token={token}"},
     ):
-        httpx.post(url + PATH, json=gps, headers=headers)
-        httpx.post(f"{url}{PATH}?token={token}", content=b"{", headers=headers)
-        httpx.get(f"{url}/v1/moments/{token}?api_key={token}", headers=headers)
-        httpx.get(f"{url}/owntracks/{token}/{token}", headers=headers)
-        httpx.get(f"{url}/nowhere/{token}", headers=headers)
+        # The first moment loads the vector store's library, which takes seconds.
+        with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
+            client.post(PATH, json=gps)
+            client.post(f"{PATH}?token={token}", content=b"{")
+            client.get(f"/v1/moments/{token}?api_key={token}")
+            client.get(f"/owntracks/{token}/{token}")
+            client.get(f"/nowhere/{token}")
     socket = url.replace("http", "ws")
     try:
         with connect(f"{socket}/audio/stream/phone?token={token}") as line:
