@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg import sql
 
 from infra.home import load_state
@@ -14,6 +15,10 @@ from infra.postgres import ADMIN, OWNER, Postgres
 from infra.stack import SERVER_PARTS, Stack
 from ingest_api.settings import Settings
 from resources.connections import Connections
+
+# Hypothesis would fail an example that takes 200 ms by the wall clock: that tells of the machine.
+settings.register_profile("am", deadline=None)
+settings.load_profile("am")
 
 TEST_BUCKET = "am-test"
 TEMPLATE = "template_am"  # a copy of the stack's own database, migrated and otherwise empty
