@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +26,7 @@ from infra.demo import media
 from resources.compute import LocalCompute, ModelChoice
 from resources.connections import Connections
 from sensors.landing import Cursor, read_ledger
+from tests.models.media import tiny_weights
 from tests.planting import Garden, days_from, rows_of
 
 DAYS = days_from(date(2025, 1, 1))
@@ -36,7 +36,7 @@ LOAD_LIMIT_S = 3.0
 
 @pytest.fixture
 def tools(connections: Connections) -> Tools:
-    return Tools.at(connections, LocalCompute(ModelChoice("tiny", Path("models/weights"))))
+    return Tools.at(connections, LocalCompute(ModelChoice("tiny", tiny_weights())))
 
 
 @pytest.fixture

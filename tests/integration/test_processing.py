@@ -15,11 +15,11 @@ from am_assets.process import Counts, Tools, process, process_pending
 from am_assets.streams.audio import AUDIO
 from am_assets.streams.motion import ACCELERATION
 from infra.demo import media
-from infra.weights import pull
 from models.catalog import Task
 from models.errors import ModelUnavailableError
 from resources.compute import Compute, LocalCompute, ModelChoice
 from resources.connections import Connections
+from tests.models.media import tiny_weights
 from tests.planting import Garden, days_from, rows_of
 
 DAYS = days_from(date(2024, 1, 1))
@@ -30,9 +30,7 @@ VAD, WORDS = vad.ENRICHMENT, words.ENRICHMENT
 @pytest.fixture(scope="module")
 def compute() -> Compute:
     """The tiny models, loaded once."""
-    folder = Path("models/weights")
-    pull(folder, "tiny")
-    return LocalCompute(ModelChoice("tiny", folder))
+    return LocalCompute(ModelChoice("tiny", tiny_weights()))
 
 
 @pytest.fixture
