@@ -7,17 +7,21 @@ end both users have the same tables.
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 
 from am_assets.schemas.columns import columns
 from am_assets.streams.registry import REGISTRY
 from am_assets.streams.stream import Stream
+from infra.commands.backfill import days_between
 from infra.commands.demo import Backlog
 from infra.demo.day import real_day
 from infra.demo.findings import find, score
@@ -149,6 +153,60 @@ def test_killing_every_part_while_it_works_ends_with_the_same_tables(
     with psycopg.connect(connections.database_url) as connection:
         for stream in REGISTRY.values():
             assert content(connection, stream, STORMY) == content(connection, stream, CALM), stream
+
+
+def test_a_weeks_backfill_computes_each_of_its_days_and_changes_no_row(
+    calm: SendReport, whole: Stack, connections: Connections, day: DemoDay
+) -> None:
+    assert calm.sent
+    windows = REGISTRY["device.sensor.accelerometer.windowed"]
+    with psycopg.connect(connections.database_url) as connection:
+        before = content(connection, windows, CALM)
+    first = day.day - timedelta(days=6)
+    backfill_id = backfill(whole, windows.name, first, day.day)
+    week = {str(one) for one in days_between(first, day.day)}
+    states: dict[str, str] = {}
+
+    def is_over() -> bool:
+        states.update(partition_states(whole, backfill_id))
+        ended = {"SUCCESS", "FAILURE", "CANCELED"}
+        return set(states) == week and set(states.values()) <= ended
+
+    wait(is_over, lambda: f"the backfill's runs: {states}")
+    assert states == dict.fromkeys(week, "SUCCESS")
+    with psycopg.connect(connections.database_url) as connection:
+        assert content(connection, windows, CALM) == before
+
+
+def backfill(stack: Stack, name: str, first: date, last: date) -> str:
+    """Start one by the command. Returns its id."""
+    command = [sys.executable, "-m", "infra.cli", "backfill", name]
+    command += ["--from", str(first), "--to", str(last)]
+    environment = os.environ | {
+        "AM_HOME": str(stack.settings.home),
+        "AM_DAGSTER_PORT": str(stack.settings.dagster_port),
+    }
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    return told.stdout.split()[0]
+
+
+def partition_states(stack: Stack, backfill_id: str) -> dict[str, str]:
+    """How the backfill's runs ended, by day; what has no run yet is not there."""
+    query = """query($id: String!) { partitionBackfillOrError(backfillId: $id) {
+      ... on PartitionBackfill { runs(limit: 100) { status tags { key value } } } } }"""
+    answer = httpx.post(
+        f"http://127.0.0.1:{stack.settings.dagster_port}/graphql",
+        json={"query": query, "variables": {"id": backfill_id}},
+        timeout=60,
+    ).json()
+    runs = answer["data"]["partitionBackfillOrError"]["runs"]
+    return {
+        tag["value"]: run["status"]
+        for run in runs
+        for tag in run["tags"]
+        if tag["key"] == "dagster/partition"
+    }
 
 
 def send_as(user: str, stack: Stack, connections: Connections, day: DemoDay) -> SendReport:

@@ -1,0 +1,63 @@
+"""`am process`, as a person runs it: a program of its own, over the real stores."""
+
+import os
+import subprocess
+import sys
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from am_assets.streams.digital import NOTE
+from resources.connections import Connections
+from resources.lake import Lake
+from tests.models.media import tiny_weights
+from tests.planting import Garden, rows_of
+
+DAY = date(2022, 11, 6)
+NOON = datetime(2022, 11, 6, 12, tzinfo=UTC)
+NOTES = [(NOON, {"content": "Feed the starter", "note_type": "text"})]
+
+
+def _process(
+    connections: Connections, weights: Path, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {
+        "AM_HOME": "/nowhere",
+        "AM_DATABASE_URL": connections.database_url,
+        "AM_S3_ENDPOINT": connections.s3_endpoint,
+        "AM_S3_ACCESS_KEY": connections.s3_access_key,
+        "AM_S3_SECRET_KEY": connections.s3_secret_key,
+        "AM_S3_BUCKET": connections.s3_bucket,
+        "AM_LAKE_URI": connections.lake_uri,
+        "AM_VECTORS_URI": connections.vectors_uri,
+        "AM_MODELS_DIR": str(weights),
+        "AM_MODELS_PROFILE": "tiny",
+        "AM_COMPUTE": "local",
+    }
+    command = [sys.executable, "-m", "infra.cli", "process", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_without_weights_items_wait_and_with_them_the_same_command_does_and_publishes_them(
+    connections: Connections, tmp_path: Path
+) -> None:
+    Garden(connections).plant(NOTE, NOTES)
+    waiting = _process(connections, tmp_path, "--day", DAY.isoformat())
+    assert waiting.returncode == 1, waiting.stderr
+    assert "1 blocked" in waiting.stdout
+    assert "am models pull" in waiting.stdout
+    done = _process(connections, tiny_weights(), "--day", DAY.isoformat())
+    assert done.returncode == 0, done.stderr
+    assert "1 done" in done.stdout
+    state = "SELECT enrichment, state FROM am.work_item WHERE day = %s"
+    assert rows_of(connections, state, DAY) == [("moments", "done")]
+    assert len(Lake(connections).read_day(NOTE, DAY)) == 1
+    again = _process(connections, tiny_weights(), "--day", DAY.isoformat())
+    assert (again.returncode, again.stdout) == (0, "")
+
+
+def test_an_enrichment_that_does_not_exist_is_named_in_the_complaint(
+    connections: Connections, tmp_path: Path
+) -> None:
+    told = _process(connections, tmp_path, "--enrichment", "media.text.guessed")
+    assert told.returncode == 2
+    assert "media.text.guessed" in told.stderr
