@@ -40,6 +40,7 @@ from ingest_api.routers.asking import Asking
 from ingest_api.routers.messages import message_router
 from ingest_api.services import Services
 from ingest_api.settings import Settings
+from ingest_api.straight import Straight, straight_doors
 from ingest_api.uploads import Uploads
 from ingest_api.writer import Writer
 from models.catalog import Task
@@ -90,6 +91,8 @@ def build_app(
         await pool.close()
 
     app = FastAPI(title="AM", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
+    messages = message_router(registry)
+    app.add_middleware(Straight, doors=straight_doors(messages.routes))
     app.add_middleware(Admission, settings=settings, rates=rates)
     app.add_middleware(middleware.Trace, has_access_log=settings.api_access_log)
     allow_origins(app, settings.cors_origins)
@@ -112,7 +115,7 @@ def build_app(
         blobs.router,
         pairing.router,
         ledger.router,
-        message_router(registry),
+        messages,
         adapter_router(registry, secrets=settings.owntracks_secrets),
     ):
         app.include_router(router)

@@ -7,13 +7,14 @@ import logging
 import math
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from uuid import uuid4
 
 from fastapi import Request
 from fastapi.responses import JSONResponse
 from prometheus_client import Counter, Histogram
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ingest_api.errors import (
@@ -33,24 +34,26 @@ SECONDS = Histogram("http_request_duration_seconds", "Time to answer.", ["method
 
 # A page that needs more says so itself: none of these replaces a header that is there.
 PROTECTION = (
-    ("x-content-type-options", "nosniff"),
-    ("x-frame-options", "DENY"),
-    ("referrer-policy", "no-referrer"),
-    ("cross-origin-resource-policy", "same-origin"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
 )
-NO_CONTENT_RUNS = "default-src 'none'; frame-ancestors 'none'"
+UNSTORED = (b"cache-control", b"no-store")
+NO_CONTENT_RUNS = b"default-src 'none'; frame-ancestors 'none'"
 OWN_CONTENT_RUNS = (
-    "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
-    "style-src 'self' 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
+    b"default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
+    b"style-src 'self' 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
 )
 DOCS_RUN = (  # FastAPI's own pages, with their library from where they take it
-    "default-src 'none'; connect-src 'self'; img-src 'self' data: https://fastapi.tiangolo.com; "
-    "script-src 'unsafe-inline' https://cdn.jsdelivr.net; worker-src blob:; "
-    "style-src 'unsafe-inline' https://cdn.jsdelivr.net https://fonts.googleapis.com; "
-    "font-src https://fonts.gstatic.com; frame-ancestors 'none'"
+    b"default-src 'none'; connect-src 'self'; img-src 'self' data: https://fastapi.tiangolo.com; "
+    b"script-src 'unsafe-inline' https://cdn.jsdelivr.net; worker-src blob:; "
+    b"style-src 'unsafe-inline' https://cdn.jsdelivr.net https://fonts.googleapis.com; "
+    b"font-src https://fonts.gstatic.com; frame-ancestors 'none'"
 )
+OWN_HEADERS = (b"x-trace-id", b"x-services-encountered")
 DOCS = frozenset({"/docs", "/redoc", "/docs/oauth2-redirect"})
-TWO_YEARS = "max-age=63072000"
+ENCRYPTED = (b"strict-transport-security", b"max-age=63072000")
 
 
 @dataclass
@@ -89,12 +92,22 @@ class Trace:
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         method, endpoint = scope["method"], endpoint_of(scope)
-        SECONDS.labels(method, endpoint).observe(seconds)
-        REQUESTS.labels(method, endpoint, status).inc()
+        _seconds(method, endpoint).observe(seconds)
+        _requests(method, endpoint, status).inc()
         if self._has_access_log:
             client = (scope.get("client") or ("-",))[0]
             took_ms = seconds * 1000
             access.info("%s %s %s %d %.1f ms", client, method, endpoint, status, took_ms)
+
+
+@cache
+def _seconds(method: str, endpoint: str) -> Histogram:
+    return SECONDS.labels(method, endpoint)
+
+
+@cache
+def _requests(method: str, endpoint: str, status: int) -> Counter:
+    return REQUESTS.labels(method, endpoint, status)
 
 
 def endpoint_of(scope: Scope) -> str:
@@ -110,22 +123,22 @@ def _trace_id(scope: Scope) -> str:
 
 
 def _add_headers(message: Message, scope: Scope, trace_id: str) -> None:
-    headers = MutableHeaders(raw=message["headers"])
-    headers["X-Trace-ID"] = trace_id
-    headers["X-Services-Encountered"] = "am"
-    for name, value in PROTECTION:
-        headers.setdefault(name, value)
-    headers.setdefault("content-security-policy", _policy(scope, headers))
-    headers.setdefault("cache-control", "no-store")
-    if scope.get("scheme") == "https":
-        headers.setdefault("strict-transport-security", TWO_YEARS)
+    """What is there already stays, but for AM's own two."""
+    sent = [pair for pair in message["headers"] if pair[0] not in OWN_HEADERS]
+    names = {name for name, _ in sent}
+    wanted = (*PROTECTION, (b"content-security-policy", _policy(scope, sent)), UNSTORED)
+    sent += [pair for pair in wanted if pair[0] not in names]
+    if scope.get("scheme") == "https" and ENCRYPTED[0] not in names:
+        sent.append(ENCRYPTED)
+    sent += [(b"x-trace-id", trace_id.encode("latin-1")), (b"x-services-encountered", b"am")]
+    message["headers"] = sent
 
 
-def _policy(scope: Scope, headers: MutableHeaders) -> str:
+def _policy(scope: Scope, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     if scope["path"] in DOCS:
         return DOCS_RUN
-    is_page = headers.get("content-type", "").startswith("text/html")
-    return OWN_CONTENT_RUNS if is_page else NO_CONTENT_RUNS
+    kind = next((value for name, value in headers if name == b"content-type"), b"")
+    return OWN_CONTENT_RUNS if kind.startswith(b"text/html") else NO_CONTENT_RUNS
 
 
 def refusal(error: IngestError, scope: Scope) -> JSONResponse:
@@ -167,5 +180,6 @@ async def fail(request: Request, error: Exception) -> JSONResponse:
             "trace_id": request.scope.get("state", {}).get("trace_id"),
         },
         status_code=500,
-        headers=dict(PROTECTION),  # this answer is made outside of `Trace`
+        # This answer is made outside of `Trace`.
+        headers={name.decode(): value.decode() for name, value in PROTECTION},
     )

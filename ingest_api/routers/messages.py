@@ -1,15 +1,20 @@
-"""The doors for messages: one route a declared door, and one for every stream by its name."""
+"""The doors for messages: one route a declared door, and one for every stream by its name.
+
+Their routes take the request and give the response: FastAPI has nothing to do for them but to
+describe them, and `ingest_api.straight` serves them without it.
+"""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic_core import to_json
 
 from am_assets.schemas.json_schema import message_schema
 from am_assets.streams.registry import Registry
 from am_assets.streams.stream import Stream
 from ingest_api.answers import answer
-from ingest_api.auth import require
+from ingest_api.auth import authorize, require
 from ingest_api.batch import ElementRouter, to_stream
 from ingest_api.bodies import elements_of, read_body
 from ingest_api.errors import MalformedBodyError, NotFoundError
@@ -19,7 +24,8 @@ from ingest_api.services import Services
 from ingest_api.tokens import Principal, Scope
 
 CanWrite = Annotated[Principal, Depends(require(Scope.WRITE))]
-Handler = Callable[[Request, CanWrite], Awaitable[dict[str, Any]]]
+Handler = Callable[[Request], Awaitable[Response]]
+JSON = "application/json"
 
 
 def message_router(registry: Registry) -> APIRouter:
@@ -34,9 +40,16 @@ def message_router(registry: Registry) -> APIRouter:
                 summary=stream.summary,
                 operation_id=f"send_{path.strip('/').replace('/', '_')}",
                 openapi_extra={"requestBody": _request_body(stream)},
+                response_model=dict[str, Any],
             )
     for path, (summary, route) in mixed_doors(registry).items():
-        router.add_api_route(path, _handler(route), methods=["POST"], summary=summary)
+        router.add_api_route(
+            path,
+            _handler(route),
+            methods=["POST"],
+            summary=summary,
+            response_model=dict[str, Any],
+        )
     router.add_api_route(
         "/v1/streams/{name}", _unknown_stream, methods=["POST"], include_in_schema=False
     )
@@ -69,8 +82,10 @@ async def receive(request: Request, principal: Principal, route: ElementRouter) 
 
 
 def _handler(route: ElementRouter) -> Handler:
-    async def send(request: Request, principal: CanWrite) -> dict[str, Any]:
-        return await receive(request, principal, route)
+    async def send(request: Request) -> Response:
+        principal = await authorize(request, Scope.WRITE)
+        content = to_json(await receive(request, principal, route))
+        return Response(content, media_type=JSON)
 
     return send
 
