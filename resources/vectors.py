@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MAX_LIMIT = 200
 CANDIDATES = 50  # each of the two rankings gives at least so many before they are fused
 REFINE = 10  # an index is coarse: compare so many times the limit by the whole vectors
+LOST_RACE = ("commit conflict", "Incompatible transaction")  # how Lance words it
 INDEX_ATTEMPTS = 20
 VECTOR_INDEX_ROWS = 100_000  # below this, looking at every vector is faster and exact
 KEY = ["user_id", "moment_id"]
@@ -191,7 +192,8 @@ class VectorStore:
                 _make_missing_indexes(table, vector_index_rows=self._vector_index_rows)
             except RuntimeError as error:
                 # LanceDB retries lost races of rows by itself, but not those of indexes.
-                if "commit conflict" not in str(error) or attempt == INDEX_ATTEMPTS - 1:
+                is_lost_race = any(words in str(error) for words in LOST_RACE)
+                if not is_lost_race or attempt == INDEX_ATTEMPTS - 1:
                     raise
             else:
                 self._is_indexed = True
