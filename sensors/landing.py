@@ -38,10 +38,10 @@ LINES_A_TICK = 5_000
 PARTITIONS_A_TICK = 20
 MAX_WAITING = 2_000  # beyond that, lines are left in the ledger until some of it is done
 LEDGER = """
-SELECT xid::text::bigint AS xid, seq, stream, day, stored > 0 AS is_news FROM am.landing
-WHERE xid < pg_snapshot_xmin(pg_current_snapshot())
-    AND (xid, seq) > (%s::text::xid8, %s::bigint)
-ORDER BY xid, seq LIMIT %s
+SELECT l.xid::text::bigint AS xid, l.seq, l.stream, l.day, l.stored + l.grown > 0 AS is_news
+FROM am.landing AS l WHERE l.xid < pg_snapshot_xmin(pg_current_snapshot())
+    AND (l.xid, l.seq) > (%s::text::xid8, %s::bigint)
+ORDER BY l.xid, l.seq LIMIT %s
 """
 
 log = logging.getLogger(__name__)

@@ -119,6 +119,7 @@ def find_unfinished(
 ) -> list[Finding]:
     """Raw days that are behind the ledger, and days on which an enrichment has something to do.
 
+    That is also to publish what the hot worker, or a run that was killed, derived.
     Items that wait for a model count once the model is there.
     """
     raw = [
@@ -131,7 +132,13 @@ def find_unfinished(
         for one in tools.work.open_days(enrichment, recent_lines=RECENT_LINES)
         if not one.is_blocked or has_model(enrichment, tools.compute)
     ]
-    return [one for one in (*raw, *derived) if one.day >= FIRST_DAY]
+    unpublished = [
+        Finding(one.day, tuple(derived_key(enrichment).path), one.since)
+        for enrichment in enrichments
+        if enrichment.output
+        for one in tools.lake.days_behind([enrichment.output])
+    ]
+    return [one for one in (*raw, *unpublished, *derived) if one.day >= FIRST_DAY]
 
 
 def has_model(enrichment: Enrichment, compute: Compute) -> bool:
