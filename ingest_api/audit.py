@@ -1,32 +1,39 @@
 """The audit log: who read whose data, when, by which route, and how much. Never what it said.
 
-A line is committed before the answer goes out, so that nothing is read without one. Lines that
-come while another commit is on its way share the next: a read waits for one commit, not for a turn.
+A line is committed before the answer goes out, so that nothing is read without one. No route has to
+ask for it: whoever is granted more than writing (`auth.authorize`) reads, and the answer waits for
+its line in `Audited`, which every answer passes. Lines that come while another commit is on its way
+share the next: a read waits for one commit, not for a turn.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import psycopg
-from fastapi import Depends, Request, Response
-from fastapi.routing import APIRoute
+from fastapi import Depends
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ingest_api.errors import IngestError, UnavailableError
+from ingest_api.middleware import endpoint_of, refusal
 from ingest_api.tokens import Principal
 
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 10_000
+TRY_AGAIN_LATER = 1013  # a socket's close
+SWITCHING_PROTOCOLS = 101  # what a line says of a socket that was opened
+BEGINNINGS = frozenset({"http.response.start", "websocket.accept"})
 INSERT = """
 INSERT INTO am.audit (user_id, token_id, device_id, route, kind, item_count, status, trace_id)
 SELECT * FROM unnest(%s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::bigint[],
     %s::bigint[], %s::text[])
 """
-Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 @dataclass(frozen=True)
@@ -50,69 +57,101 @@ class Tally:
     count: int | None = None
 
 
-def tally_of(request: Request) -> Tally:
+def tally_of(connection: HTTPConnection) -> Tally:
     """The request's own."""
-    if not hasattr(request.state, "tally"):
-        request.state.tally = Tally()
-    tally: Tally = request.state.tally
+    if not hasattr(connection.state, "tally"):
+        connection.state.tally = Tally()
+    tally: Tally = connection.state.tally
     return tally
 
 
 Tallied = Annotated[Tally, Depends(tally_of)]
 
 
-def audited(kind: str) -> type[APIRoute]:
-    """The route class of a router whose routes give out personal data of this kind.
+def mark_reading(connection: HTTPConnection, principal: Principal) -> None:
+    """Let the answer wait for its line: it gives out personal data, or refuses to.
 
     Refused reads of somebody known are noted too: they show who tries other people's ids.
     """
-
-    class AuditedRoute(APIRoute):
-        def get_route_handler(self) -> Handler:
-            handle = super().get_route_handler()
-
-            async def read(request: Request) -> Response:
-                try:
-                    response = await handle(request)
-                except IngestError as error:
-                    await _note(request, kind=kind, route=self.path, status=error.status)
-                    raise
-                await _note(request, kind=kind, route=self.path, status=response.status_code)
-                return response
-
-            return read
-
-    return AuditedRoute
+    connection.state.reader = principal
 
 
-async def _note(request: Request, *, kind: str, route: str, status: int) -> None:
-    principal: Principal | None = getattr(request.state, "principal", None)
-    if principal is None:
-        return  # nobody was let in, so nothing was read
-    await request.app.state.services.auditor.note(
-        Reading(
-            user_id=principal.user_id,
-            token_id=principal.token_id,
-            device_id=principal.device_id,
-            route=route,
-            kind=kind,
-            item_count=tally_of(request).count,
-            status=status,
-            trace_id=getattr(request.state, "trace_id", None),
-        )
+def kind_of(route: str) -> str:
+    """What a route's pattern gives out, in a word or two: `/v1/dead-letters` -> `dead letters`."""
+    parts = [part for part in route.split("/") if part and part != "v1"]
+    return parts[0].replace("-", " ") if parts else "unknown"
+
+
+class Audited:
+    """ASGI middleware: holds an answer to a read until its line is committed.
+
+    Where the line can't be written the client is told so instead, and gets nothing.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Put it inside of what makes trace ids."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request or socket."""
+        is_withheld = False
+
+        async def told(message: Message) -> None:
+            nonlocal is_withheld
+            if is_withheld:
+                return
+            try:
+                await _note(scope, message)
+            except UnavailableError as error:
+                is_withheld = True
+                await _withhold(scope, error, receive=receive, send=send)
+            else:
+                await send(message)
+
+        await self._app(scope, receive, told)
+
+
+def reading_of(connection: HTTPConnection, reader: Principal, *, status: int) -> Reading:
+    """The line about what this connection is being told. `status` 101: over a socket."""
+    route = endpoint_of(connection.scope)
+    return Reading(
+        user_id=reader.user_id,
+        token_id=reader.token_id,
+        device_id=reader.device_id,
+        route=route,
+        kind=kind_of(route),
+        item_count=tally_of(connection).count,
+        status=status,
+        trace_id=getattr(connection.state, "trace_id", None),
     )
+
+
+async def _note(scope: Scope, message: Message) -> None:
+    reader: Principal | None = scope.get("state", {}).get("reader")
+    if reader is None or message["type"] not in BEGINNINGS:
+        return
+    status = message.get("status", SWITCHING_PROTOCOLS)
+    line = reading_of(HTTPConnection(scope), reader, status=status)
+    await scope["app"].state.services.auditor.note(line)
+
+
+async def _withhold(scope: Scope, error: IngestError, *, receive: Receive, send: Send) -> None:
+    if scope["type"] == "http":
+        await refusal(error, scope)(scope, receive, send)
+        return
+    reason = "the audit log can't be written"
+    await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": reason})
 
 
 class Auditor:
     """Commits lines of the audit log. Start it before use, stop it to write what still waits."""
 
-    def __init__(self, database_url: str) -> None:
-        """Connects with the first line."""
-        self._url = database_url
+    def __init__(self, pool: AsyncConnectionPool) -> None:
+        """Takes one connection from `pool` at a time."""
+        self._pool = pool
         self._queue: asyncio.Queue[tuple[Reading, asyncio.Future[None]]] = asyncio.Queue(
             MAX_WAITING
         )
-        self._connection: psycopg.AsyncConnection | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -120,11 +159,10 @@ class Auditor:
         self._task = asyncio.create_task(self._run(), name="auditor")
 
     async def stop(self) -> None:
-        """Write all that waits, then close."""
+        """Write all that waits."""
         await self._queue.join()
         if self._task is not None:
             self._task.cancel()
-        await self._disconnect()
 
     async def note(self, reading: Reading) -> None:
         """Returns once the line is committed.
@@ -149,28 +187,14 @@ class Auditor:
                 self._queue.task_done()
 
     async def _commit(self, readings: Sequence[Reading]) -> UnavailableError | None:
+        columns = [list(column) for column in zip(*map(astuple, readings), strict=True)]
         try:
-            connection = await self._connected()
-            await connection.execute(
-                INSERT, [list(column) for column in zip(*map(astuple, readings), strict=True)]
-            )
-        except (psycopg.Error, OSError) as error:
-            await self._disconnect()
+            async with self._pool.connection() as connection:
+                await connection.execute(INSERT, columns)
+        except (psycopg.Error, PoolTimeout, OSError) as error:
             log.warning("the audit log can't be written: %s", type(error).__name__)
             return UnavailableError("the audit log can't be written, so nothing is given out")
         return None
-
-    async def _connected(self) -> psycopg.AsyncConnection:
-        if self._connection is None or self._connection.closed:
-            self._connection = await psycopg.AsyncConnection.connect(
-                self._url, autocommit=True, connect_timeout=3
-            )
-        return self._connection
-
-    async def _disconnect(self) -> None:
-        if self._connection is not None:
-            await self._connection.close()
-            self._connection = None
 
 
 def _settle(done: asyncio.Future[None], error: UnavailableError | None) -> None:

@@ -20,6 +20,9 @@ class AudioChunk(Row):
     channels: int = Field(gt=0, description="Interleaved channels.")
     duration_ms: int = Field(ge=0, description="Length of the sound in the blob.")
     file_id: str | None = Field(default=None, description="The client's name for the recording.")
+    chunk_number: int | None = Field(
+        default=None, ge=0, description="Within that recording, as the client counts."
+    )
 
 
 class SpeechSegment(Row):

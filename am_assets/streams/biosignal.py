@@ -1,18 +1,28 @@
 """Signals of the body at high rates, in blocks of samples.
 
-One row is one block: `ts` is the time of its first sample, `samples` a JSON list with one list of
-numbers a sample, one number a channel. They are one column for now; a reader of many blocks wants
-them as an array, which is a change of the column type and of nothing else.
+One row is one block: `ts` is the time of its first sample, `rate_hz` how many follow a second, and
+`samples` all numbers of all channels, packed (`am_assets.streams.samples`); `numbers_of` reads it.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, WithJsonSchema, model_validator
 
+from am_assets.streams.samples import SAMPLE_TYPES, SampleType, flat, pack, unpack
 from am_assets.streams.stream import Row, Stream
 
 HOT = timedelta(days=60)
 DAY = timedelta(days=1)
+
+AS_SENT = {
+    "anyOf": [
+        {"type": "array", "items": {"type": ["array", "number"]}, "minItems": 1},
+        {"type": "string", "contentEncoding": "base64"},
+    ],
+    "description": "A list of numbers a sample, one a channel; or packed, with `sample_type`.",
+}
 
 
 class SampleBlock(Row):
@@ -20,25 +30,55 @@ class SampleBlock(Row):
 
     rate_hz: float = Field(gt=0, description="Samples a second and channel.")
     channels: list[str] = Field(min_length=1, description="Names, in the order of each sample.")
-    samples: list[list[float]] = Field(
-        min_length=1, description="A list a sample, in it a number a channel, in `unit`."
+    samples: Annotated[JsonValue, WithJsonSchema(AS_SENT)] = Field(
+        description="Base64 of little-endian numbers in `unit`, sample by sample, in it channel "
+        "by channel."
     )
     unit: str | None = Field(default=None, description="Of the numbers; null = not told.")
     sample_count: int = Field(default=0, ge=0, description="Of each channel; counted, not sent.")
+    sample_type: SampleType | None = Field(
+        default=None,
+        description="Of each number: i2, i4 (integers of 2 or 4 bytes), f4, f8 (floats).",
+    )
 
     @model_validator(mode="before")
     @classmethod
-    def _count(cls, values: object) -> object:
-        samples = values.get("samples") if isinstance(values, dict) else None
-        if not isinstance(values, dict) or not isinstance(samples, list):
+    def _pack(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
             return values
-        return {**values, "sample_count": len(samples)}
+        sent, channels = values.get("samples"), values.get("channels")
+        if not isinstance(channels, list) or not channels:
+            return values
+        if isinstance(sent, str):
+            count = _count_packed(sent, values.get("sample_type"), len(channels))
+            return {**values, "sample_count": count}
+        if not isinstance(sent, list) or not sent:
+            raise ValueError("samples has to be a list of samples, or packed with sample_type")
+        kind, packed = pack(flat(sent, channel_count=len(channels)))
+        return {
+            **values,
+            "samples": packed,
+            "sample_type": kind,
+            "sample_count": len(sent),
+        }
 
-    @model_validator(mode="after")
-    def _check_width(self) -> "SampleBlock":
-        if any(len(sample) != len(self.channels) for sample in self.samples):
-            raise ValueError("every sample has to hold one number a channel")
-        return self
+
+def numbers_of(block: SampleBlock) -> list[list[float]]:
+    """A list of numbers a sample, one a channel, as they were sent."""
+    assert isinstance(block.samples, str)
+    assert block.sample_type is not None
+    numbers, width = unpack(block.samples, block.sample_type), len(block.channels)
+    return [list(numbers[start : start + width]) for start in range(0, len(numbers), width)]
+
+
+def _count_packed(text: str, kind: Any, channel_count: int) -> int:
+    """How many samples a packing holds. Raises: ValueError."""
+    if kind not in SAMPLE_TYPES:
+        raise ValueError(f"packed samples need sample_type, one of {', '.join(SAMPLE_TYPES)}")
+    number_count = len(unpack(text, kind))
+    if not number_count or number_count % channel_count:
+        raise ValueError("every sample has to hold one number a channel")
+    return number_count // channel_count
 
 
 def _signal(name: str, summary: str, *, kind: str, channels: list[str], rate_hz: float) -> Stream:

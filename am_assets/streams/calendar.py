@@ -110,6 +110,7 @@ CALENDAR_EVENTS = Stream(
     },
     aliases={
         "uid": "event_uid",
+        "event_id": "event_uid",
         "source_calendar": "calendar_id",
         "summary": "title",
         "start_time": "start_as_sent",

@@ -22,8 +22,8 @@ class Clipboard(Row):
 class Note(Row):
     """One note, as it was when it was saved."""
 
-    content: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
-        description="The text, without blanks around it."
+    content: Annotated[str, StringConstraints(pattern=r"\S")] = Field(
+        description="The text, as sent; blanks alone are none."
     )
     title: str | None = Field(default=None, description="The note's heading.")
     note_type: str = Field(default="text", description="text or markdown.")
@@ -45,6 +45,19 @@ class ScreenContent(Row):
     word_count: int | None = Field(default=None, ge=0, description="As the client counted.")
     character_count: int | None = Field(default=None, ge=0, description="As the client counted.")
     metadata: dict[str, Any] | None = Field(default=None, description="As the client sent it.")
+
+
+class Activity(Row):
+    """What a person does with a program, as a watcher of that program tells it."""
+
+    activity_type: str = Field(
+        min_length=1, description="app.editor.activity, …: the watcher's own name of the kind."
+    )
+    project: str | None = Field(default=None, description="Of an editor: what it belongs to.")
+    file: str | None = Field(default=None, description="Of an editor: the file in front.")
+    language: str | None = Field(default=None, description="Of that file.")
+    duration_s: float | None = Field(default=None, ge=0, description="As far as it has come.")
+    data: dict[str, Any] | None = Field(default=None, description="All of it, as sent.")
 
 
 CLIPBOARD = Stream(
@@ -101,4 +114,24 @@ SCREEN_TEXT = Stream(
     sensitivity=Sensitivity.SECRET,
 )
 
-STREAMS = (CLIPBOARD, NOTE, SCREEN_TEXT)
+ACTIVITY = Stream(
+    name="digital.activity.raw",
+    row=Activity,
+    summary="What is done in editors and other programs that have a watcher.",
+    identity=("activity_type", "data", "project", "file", "language"),
+    kind="activity",
+    title="{activity_type}",
+    body="{file}",
+    example={
+        "activity_type": "app.editor.activity",
+        "project": "bread",
+        "file": "/home/ada/bread/oven.py",
+        "language": "python",
+        "duration_s": 42.5,
+    },
+    sent_by="editor, desktop",
+    grows="duration_s",
+    sensitivity=Sensitivity.SECRET,
+)
+
+STREAMS = (CLIPBOARD, NOTE, SCREEN_TEXT, ACTIVITY)

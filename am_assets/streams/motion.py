@@ -13,6 +13,7 @@ class Acceleration(Row):
     x_m_s2: float = Field(description="Along the device's x axis.")
     y_m_s2: float = Field(description="Along the device's y axis.")
     z_m_s2: float = Field(description="Along the device's z axis.")
+    accuracy: float | None = Field(default=None, description="As sent; Android: 0 to 3 = best.")
 
 
 class AccelerationWindow(Row):

@@ -19,7 +19,10 @@ class AppLifecycle(Row):
     event_type: Literal["launch", "foreground", "background", "terminate", "crash"] = Field(
         description="What happened."
     )
-    duration_s: float | None = Field(default=None, ge=0, description="Of the phase that ended.")
+    duration_s: float | None = Field(
+        default=None, ge=0, description="Of the phase, as far as it has come."
+    )
+    window_title: str | None = Field(default=None, description="Of the window in front.")
     metadata: dict[str, Any] | None = Field(default=None, description="As the client sent it.")
 
 
@@ -28,13 +31,18 @@ class SystemEvent(Row):
 
     event_type: EventType = Field(
         description="screen_on, screen_off, device_lock, device_unlock, power_connected, "
-        "power_disconnected, …; in lower case."
+        "power_disconnected, afk, not-afk, …; in lower case."
     )
-    event_category: str = Field(default="system", description="screen, lock, power, system.")
+    event_category: str = Field(
+        default="system", description="screen, lock, power, presence, system."
+    )
     severity: Literal["info", "warning", "error"] = Field(
         default="info", description="As the client says."
     )
     description: str | None = Field(default=None, description="In words.")
+    duration_s: float | None = Field(
+        default=None, ge=0, description="Of what lasts, as far as it has come; null = a moment."
+    )
     metadata: dict[str, Any] | None = Field(default=None, description="As the client sent it.")
 
 
@@ -76,7 +84,8 @@ APP_LIFECYCLE = Stream(
     },
     doors=(Door(path="/os-events/app-lifecycle"),),
     aliases={"duration_seconds": "duration_s"},
-    sent_by="phone",
+    sent_by="phone, desktop",
+    grows="duration_s",
     keep_hot=HOT,
 )
 
@@ -91,7 +100,8 @@ SYSTEM_EVENT = Stream(
     is_detail=True,
     example={"event_type": "screen_on", "event_category": "screen", "severity": "info"},
     doors=(Door(path="/os-events/system"),),
-    sent_by="phone",
+    sent_by="phone, desktop",
+    grows="duration_s",
     keep_hot=HOT,
 )
 

@@ -35,10 +35,15 @@ class PostPicture(Picture):
     tweet_url: str | None = Field(default=None, description="Its address.")
 
 
-class LikedStory(Row):
-    """A story on Hacker News that the owner liked or saved."""
+class Story(Row):
+    """A story on Hacker News."""
 
     story_id: int = Field(gt=0, description="The item's id.")
+
+
+class LikedStory(Story):
+    """A story on Hacker News that the owner liked or saved."""
+
     title: str = Field(min_length=1, description="Its headline.")
     url: str | None = Field(default=None, description="What it links to; null = text only.")
     text: str | None = Field(default=None, description="Its own text, as HTML.")
@@ -49,10 +54,9 @@ class LikedStory(Row):
     type: str | None = Field(default=None, description="story, ask, job, poll.")
 
 
-class StoryContent(Row):
+class StoryContent(Story):
     """What a liked story links to, and what people said of it."""
 
-    story_id: int = Field(gt=0, description="The item's id.")
     url: str | None = Field(default=None, description="Where the text was fetched.")
     title: str | None = Field(default=None, description="Of the page itself.")
     text: str = Field(min_length=1, description="The article, without the page round it.")

@@ -27,7 +27,7 @@ class Sensitivity(StrEnum):
 
     PUBLIC = "public"
     PRIVATE = "private"
-    SECRET = "secret"  # noqa: S105 - a level, not a password
+    SECRET = "secret"  # noqa: S105 - a level, not a password # nosec B105
 
 
 class Media(StrEnum):
@@ -71,9 +71,10 @@ class Stream:
 
     `title` and `body` are templates over the row's columns (`"{bpm} bpm"`), rendered in SQL for the
     timeline. `identity` are the columns that, with device and time, make a row what it is when the
-    client names no id of its own; `is_resent_with_new_time` leaves the time out of that. `sent_by`
-    tells people who sends a raw stream; `planned` names the flow that will make a derived stream
-    for which there is no enrichment yet.
+    client names no id of its own; `is_resent_with_new_time` leaves the time out of that. `grows` is
+    a number that a later telling of the same event may raise, never lower: the length of what still
+    goes on. `sent_by` tells people who sends a raw stream; `planned` names the flow that will make
+    a derived stream for which there is no enrichment yet.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Stream:
     planned: str | None = None
     is_detail: bool = False
     is_resent_with_new_time: bool = False
+    grows: str | None = None
     blob: Blob | None = None
     doors: tuple[Door, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -106,6 +108,7 @@ class Stream:
         if self.planned and not self.is_derived:
             raise ValueError(f"{self.name}: only what AM derives can be planned")
         unknown = set(self.aliases.values()) | set(self.identity)
+        unknown |= {self.grows} if self.grows else set()
         unknown -= set(self.columns) | self._blob_columns()
         if unknown:
             raise ValueError(f"{self.name}: no column called {', '.join(sorted(unknown))}")

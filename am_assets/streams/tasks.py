@@ -1,7 +1,7 @@
 """Things to fetch and read: addresses, repositories; and the text that was found behind them."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -11,6 +11,13 @@ YEAR = timedelta(days=365)
 URLS = "url_processing"
 DOCUMENTS = "document_processing"
 
+# What several of these rows have. Types and not a base: a base's columns would stand first.
+Priority = Annotated[int, Field(ge=1, le=10, description="10 = first.")]
+AsSent = Annotated[dict[str, Any] | None, Field(description="As sent.")]
+Webhook = Annotated[str | None, Field(description="Whom to tell when it is done.")]
+Fetched = Annotated[str, Field(min_length=1, description="What was fetched.")]
+Summary = Annotated[str | None, Field(description="In a few sentences.")]
+
 
 class UrlTask(Row):
     """An address that is to be fetched and kept as text."""
@@ -19,11 +26,11 @@ class UrlTask(Row):
     source_type: str = Field(
         default="general", description="general, twitter, pdf, webpage, github, hackernews."
     )
-    priority: int = Field(default=5, ge=1, le=10, description="10 = first.")
+    priority: Priority = 5
     content_hint: str | None = Field(default=None, description="What the sender expects there.")
-    extract_options: dict[str, Any] | None = Field(default=None, description="As sent.")
-    metadata: dict[str, Any] | None = Field(default=None, description="As sent.")
-    callback_webhook: str | None = Field(default=None, description="Whom to tell when it is done.")
+    extract_options: AsSent = None
+    metadata: AsSent = None
+    callback_webhook: Webhook = None
 
 
 class GithubTask(Row):
@@ -31,12 +38,12 @@ class GithubTask(Row):
 
     url: str = Field(pattern=r"^https://github\.com/", description="The repository's address.")
     repository_type: str | None = Field(default=None, description="As the sender names it.")
-    priority: int = Field(default=5, ge=1, le=10, description="10 = first.")
+    priority: Priority = 5
     include_files: list[str] | None = Field(default=None, description="Patterns to keep.")
     exclude_files: list[str] | None = Field(default=None, description="Patterns to leave out.")
     max_file_bytes: int = Field(default=1_000_000, gt=0, description="Larger files are left out.")
-    extract_options: dict[str, Any] | None = Field(default=None, description="As sent.")
-    callback_webhook: str | None = Field(default=None, description="Whom to tell when it is done.")
+    extract_options: AsSent = None
+    callback_webhook: Webhook = None
 
 
 class DocumentTask(Row):
@@ -47,21 +54,21 @@ class DocumentTask(Row):
         default="general", description="pdf, docx, txt, markdown, html, general."
     )
     content_type: str | None = Field(default=None, description="As the client claims.")
-    priority: int = Field(default=5, ge=1, le=10, description="10 = first.")
-    extract_options: dict[str, Any] | None = Field(default=None, description="As sent.")
-    metadata: dict[str, Any] | None = Field(default=None, description="As sent.")
-    callback_webhook: str | None = Field(default=None, description="Whom to tell when it is done.")
+    priority: Priority = 5
+    extract_options: AsSent = None
+    metadata: AsSent = None
+    callback_webhook: Webhook = None
 
 
 class PageText(Row):
     """The text behind an address."""
 
-    url: str = Field(min_length=1, description="What was fetched.")
+    url: Fetched
     domain: str | None = Field(default=None, description="The site.")
     content_type: str | None = Field(default=None, description="As the server says.")
     title: str | None = Field(default=None, description="Of the page.")
     text: str = Field(min_length=1, description="The text, without the page round it.")
-    summary: str | None = Field(default=None, description="In a few sentences.")
+    summary: Summary = None
     tags: list[str] | None = Field(default=None, description="What it is about.")
 
 
@@ -80,7 +87,7 @@ class StoryArchive(Row):
     """A story of Hacker News, with the page it links to."""
 
     story_id: int | None = Field(default=None, description="The item's id.")
-    url: str = Field(min_length=1, description="What was fetched.")
+    url: Fetched
     title: str | None = Field(default=None, description="Its headline.")
     score: int | None = Field(default=None, description="Points when it was fetched.")
     comments_url: str | None = Field(default=None, description="Where people talk about it.")
@@ -92,10 +99,10 @@ class StoryArchive(Row):
 class PdfText(Row):
     """The text of a PDF behind an address."""
 
-    url: str = Field(min_length=1, description="What was fetched.")
+    url: Fetched
     title: str | None = Field(default=None, description="As the file says.")
     text: str = Field(min_length=1, description="All pages in order.")
-    summary: str | None = Field(default=None, description="In a few sentences.")
+    summary: Summary = None
     page_count: int = Field(gt=0, description="Pages of the file.")
 
 
@@ -106,7 +113,7 @@ class DocumentText(Row):
     document_type: str = Field(description="pdf, docx, txt, markdown, html or general.")
     content_type: str | None = Field(default=None, description="As the bytes tell.")
     text: str = Field(min_length=1, description="All of it in order.")
-    summary: str | None = Field(default=None, description="In a few sentences.")
+    summary: Summary = None
     original_bytes: int = Field(ge=0, description="Size of the file.")
     extraction_method: str = Field(description="How the text was got.")
     language: str | None = Field(default=None, description="ISO 639-1, as detected.")
@@ -120,7 +127,7 @@ class RepositoryText(Row):
     url: str = Field(min_length=1, description="The repository's address.")
     repository_name: str = Field(min_length=1, description="owner/name.")
     text: str = Field(min_length=1, description="All kept files, one after the other.")
-    summary: str | None = Field(default=None, description="In a few sentences.")
+    summary: Summary = None
     file_count: int = Field(ge=0, description="Files that were kept.")
     total_bytes: int = Field(ge=0, description="Of those files.")
     files_processed: list[str] = Field(description="Their paths.")
@@ -176,92 +183,74 @@ DOCUMENT_TASK = Stream(
     sensitivity=Sensitivity.SECRET,
 )
 
-URL_CONTENT = Stream(
-    name="task.url.processed_content",
-    row=PageText,
-    summary="The text behind addresses.",
-    identity=("url",),
-    is_derived=True,
-    planned=URLS,
-    kind="article",
-    title="{title}",
-    body="{text}",
-    keep_hot=YEAR,
+
+def _text(
+    name: str, row: type[Row], summary: str, *, identity: str, planned: str, title: str
+) -> Stream:
+    """A stream of texts that were found behind addresses or in files."""
+    return Stream(
+        name=name,
+        row=row,
+        summary=summary,
+        identity=(identity,),
+        is_derived=True,
+        planned=planned,
+        kind="article" if planned == URLS else "document",
+        title=title,
+        body="{text}",
+        keep_hot=YEAR,
+    )
+
+
+TEXTS = (
+    _text(
+        "task.url.processed_content",
+        PageText,
+        "The text behind addresses.",
+        identity="url",
+        planned=URLS,
+        title="{title}",
+    ),
+    _text(
+        "task.url.processed.twitter_archived",
+        PostArchive,
+        "Posts on X, with all that their pages showed.",
+        identity="url",
+        planned=URLS,
+        title="{url}",
+    ),
+    _text(
+        "task.url.processed.hackernews_archived",
+        StoryArchive,
+        "Stories of Hacker News, with the pages they link to.",
+        identity="url",
+        planned=URLS,
+        title="{title}",
+    ),
+    _text(
+        "task.url.processed.pdf_extracted",
+        PdfText,
+        "The text of PDFs behind addresses.",
+        identity="url",
+        planned=URLS,
+        title="{title}",
+    ),
+    _text(
+        "processed.document.parsed",
+        DocumentText,
+        "The text of documents that were handed in.",
+        identity="original_filename",
+        planned=DOCUMENTS,
+        title="{original_filename}",
+    ),
+    _text(
+        "processed.github.parsed",
+        RepositoryText,
+        "Repositories, each as one text.",
+        identity="url",
+        planned=DOCUMENTS,
+        title="{repository_name}",
+    ),
 )
 
-TWITTER_ARCHIVE = Stream(
-    name="task.url.processed.twitter_archived",
-    row=PostArchive,
-    summary="Posts on X, with all that their pages showed.",
-    identity=("url",),
-    is_derived=True,
-    planned=URLS,
-    kind="article",
-    title="{url}",
-    body="{text}",
-    keep_hot=YEAR,
-)
-
-HACKERNEWS_ARCHIVE = Stream(
-    name="task.url.processed.hackernews_archived",
-    row=StoryArchive,
-    summary="Stories of Hacker News, with the pages they link to.",
-    identity=("url",),
-    is_derived=True,
-    planned=URLS,
-    kind="article",
-    title="{title}",
-    body="{text}",
-    keep_hot=YEAR,
-)
-
-PDF_TEXT = Stream(
-    name="task.url.processed.pdf_extracted",
-    row=PdfText,
-    summary="The text of PDFs behind addresses.",
-    identity=("url",),
-    is_derived=True,
-    planned=URLS,
-    kind="article",
-    title="{title}",
-    body="{text}",
-    keep_hot=YEAR,
-)
-
-DOCUMENT_TEXT = Stream(
-    name="processed.document.parsed",
-    row=DocumentText,
-    summary="The text of documents that were handed in.",
-    identity=("original_filename",),
-    is_derived=True,
-    planned=DOCUMENTS,
-    kind="document",
-    title="{original_filename}",
-    body="{text}",
-    keep_hot=YEAR,
-)
-
-REPOSITORY_TEXT = Stream(
-    name="processed.github.parsed",
-    row=RepositoryText,
-    summary="Repositories, each as one text.",
-    identity=("url",),
-    is_derived=True,
-    planned=DOCUMENTS,
-    kind="document",
-    title="{repository_name}",
-    body="{text}",
-    keep_hot=YEAR,
-)
-
-STREAMS = (
-    URL_TASK,
-    GITHUB_TASK,
-    DOCUMENT_TASK,
-    URL_CONTENT,
-    TWITTER_ARCHIVE,
-    HACKERNEWS_ARCHIVE,
-    PDF_TEXT,
-    DOCUMENT_TEXT,
-    REPOSITORY_TEXT,
-)
+STREAMS = (URL_TASK, GITHUB_TASK, DOCUMENT_TASK, *TEXTS)

@@ -9,15 +9,16 @@ from am_assets.streams.stream import Row, Sensitivity, Stream
 
 
 class Transcript(Row):
-    """What was said in one stretch of speech."""
+    """What was said in one go: in stretches of speech that follow each other closely."""
 
     text: str = Field(min_length=1, description="The words in order, with punctuation.")
     words: list[dict[str, Any]] = Field(
-        description="word, start_ms and end_ms from this row's ts, confidence 0 to 1."
+        description="word, start_ms and end_ms from this row's ts, confidence 0 to 1, "
+        "source_event_id of the stretch of speech that it begins in."
     )
     language: str = Field(description="ISO 639-1, as the model detected it.")
     language_probability: float = Field(ge=0, le=1, description="Of that detection.")
-    duration_ms: int = Field(ge=0, description="Of the stretch of speech.")
+    duration_ms: int = Field(ge=0, description="From its first stretch to the end of its last.")
 
 
 class ScreenText(Row):

@@ -79,6 +79,7 @@ WEB_VISITS = Stream(
         "incognito": "is_incognito",
     },
     sent_by="history import, browser extension",
+    grows="visit_duration_s",
     sensitivity=Sensitivity.SECRET,
 )
 

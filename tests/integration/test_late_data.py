@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from dagster import (
     AssetKey,
+    AssetObservation,
     DagsterInstance,
     Definitions,
     RunRequest,
@@ -47,6 +48,8 @@ def defs(tools: Tools) -> Definitions:
 @pytest.fixture
 def instance() -> Iterator[DagsterInstance]:
     with DagsterInstance.ephemeral() as instance:
+        # As that of a stack, it is not without any event when the first day is materialized.
+        instance.report_runless_asset_event(AssetObservation("the_beginning"))
         yield instance
 
 
@@ -181,9 +184,9 @@ def test_definitions_of_150_streams_load_fast_and_connect_to_nothing() -> None:
     more = [replace(GPS_FIX, name=f"device.made.up{n}.raw", doors=()) for n in range(140)]
     registry = Registry([*REGISTRY.values(), *more])
     assert len(registry) >= 150
-    started = time.perf_counter()
+    started = time.process_time()  # a busy neighbour is no fault of the definitions
     repository = build_defs(registry).get_repository_def()
-    assert time.perf_counter() - started < LOAD_LIMIT_S
+    assert time.process_time() - started < LOAD_LIMIT_S
     keys = repository.asset_graph.get_all_asset_keys()
     assert {AssetKey(["raw", stream.table]) for stream in registry.raw} <= keys
     made = {stream.table for stream in registry.derived if stream.planned is None}

@@ -93,11 +93,11 @@ def test_a_new_version_does_its_own_items_again_and_no_others(tools: Tools) -> N
     day = next(DAYS)
     _plant_sounds(tools, day, media.clip("go-forward").wav)
     process_pending(tools, day=day, enrichments=(VAD, WORDS))
-    newer = replace(WORDS, version=2)
+    newer = replace(WORDS, version=WORDS.version + 1)
     told = process_pending(tools, day=day, enrichments=(VAD, newer))
     assert [one.counts.done for one in told] == [0, 1]
     query = "SELECT enrichment_version FROM am.media_text_transcribed_words WHERE ts::date = %s"
-    assert rows_of(tools.lake.connections, query, day) == [(2,)]
+    assert rows_of(tools.lake.connections, query, day) == [(newer.version,)]
 
 
 def test_items_wait_while_weights_are_missing_and_are_done_when_they_are_there(

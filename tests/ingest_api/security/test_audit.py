@@ -1,19 +1,23 @@
 """Whoever reads personal data leaves a line, durably, and the line says nothing of the content."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
 import httpx
 import psycopg
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from psycopg_pool import AsyncConnectionPool
 
-from ingest_api.audit import Auditor, Reading
+from ingest_api.audit import Auditor, Reading, kind_of
 from ingest_api.errors import UnavailableError
 from ingest_api.tokens import Scope
 from resources.connections import Connections
 from tests.ingest_api.conftest import ClientFor
+from tests.ingest_api.founding.conftest import socket_of
 from tests.ingest_api.security.conftest import Serve
 from tests.ingest_api.test_bad_input import GOOD, PATH
 from tests.ingest_api.test_uploads import naming, put, send, sound
@@ -51,6 +55,49 @@ def test_every_read_leaves_a_line_with_its_kind_and_count(
         ("blobs", "/v1/blobs/{key:path}", 1, 200),
         ("moments", "/v1/moments/{moment_id}", None, 404),
     ]
+
+
+def test_devices_the_ledger_and_who_streams_sound_are_reads_as_well(
+    client: httpx.Client, database: psycopg.Connection, user: str
+) -> None:
+    client.post("/devices", json={"device_id": "phone", "name": "Ann's"})
+    client.get("/devices")
+    client.get("/devices/activity")
+    client.get("/devices/phone")
+    client.patch("/devices/phone", json={"name": "Amy's"})
+    client.post("/devices", json={"device_id": "old-phone"})
+    client.post("/devices/phone/merge", json={"alias_ids": ["old-phone"]})
+    client.get("/v1/ledger", params={"day": "2026-03-01"})
+    client.get("/audio/connections")
+    assert lines(database, user) == [
+        ("devices", "/devices", None, 201),
+        ("devices", "/devices", 1, 200),
+        ("devices", "/devices/activity", 1, 200),
+        ("devices", "/devices/{device_id}", 1, 200),
+        ("devices", "/devices/{device_id}", None, 200),
+        ("devices", "/devices", None, 201),
+        ("devices", "/devices/{device_id}/merge", None, 200),
+        ("ledger", "/v1/ledger", 0, 200),
+        ("audio", "/audio/connections", 0, 200),
+    ]
+
+
+def test_who_may_only_write_is_told_no_more_than_was_said_and_leaves_no_line(
+    client_for: ClientFor, database: psycopg.Connection, user: str
+) -> None:
+    told = client_for(user, scope=Scope.WRITE).post("/devices", json={"device_id": "phone"})
+    assert told.status_code == 201
+    assert lines(database, user) == []
+
+
+def test_a_device_that_asks_of_itself_on_its_socket_leaves_a_line_before_it_is_told(
+    base_url: str, token_for: Callable[..., str], database: psycopg.Connection, user: str
+) -> None:
+    for scope in (Scope.WRITE, Scope.ADMIN):
+        path = f"/realtime/ws/phone?token={token_for(user, scope=scope)}"
+        with socket_of(base_url, path) as socket:
+            assert socket.ask({"type": "device_query"}, "device_info")["is_registered"]
+    assert lines(database, user) == [("realtime", "/realtime/ws/{device_id}", None, 101)]
 
 
 def test_a_line_tells_who_by_which_token_and_trace(
@@ -113,11 +160,12 @@ def test_a_noted_line_is_committed_and_many_at_once_share_commits(
     reading = Reading(user, UUID(int=5), None, "/v1/timeline", "timeline", 3, 200, None)
 
     async def work() -> None:
-        auditor = Auditor(connections.database_url)
-        await auditor.start()
-        await asyncio.gather(*(auditor.note(reading) for _ in range(200)))
-        assert len(lines(database, user)) == 200
-        await auditor.stop()
+        async with AsyncConnectionPool(connections.database_url, open=False) as pool:
+            auditor = Auditor(pool)
+            await auditor.start()
+            await asyncio.gather(*(auditor.note(reading) for _ in range(200)))
+            assert len(lines(database, user)) == 200
+            await auditor.stop()
 
     asyncio.run(work())
     row = database.execute(
@@ -131,10 +179,22 @@ def test_a_line_that_no_database_takes_is_an_error() -> None:
     reading = Reading("u", UUID(int=5), None, "/", "timeline", 3, 200, None)
 
     async def work() -> None:
-        auditor = Auditor("postgresql://nobody@127.0.0.1:1/none")
-        await auditor.start()
-        with pytest.raises(UnavailableError):
-            await auditor.note(reading)
-        await auditor.stop()
+        nowhere = "postgresql://nobody@127.0.0.1:1/none"
+        async with AsyncConnectionPool(
+            nowhere, open=False, min_size=0, max_size=1, timeout=0.2
+        ) as pool:
+            auditor = Auditor(pool)
+            await auditor.start()
+            with pytest.raises(UnavailableError):
+                await auditor.note(reading)
+            await auditor.stop()
 
     asyncio.run(work())
+
+
+@given(st.lists(st.from_regex(r"[a-z]+(-[a-z]+)?", fullmatch=True), min_size=1, max_size=4))
+def test_a_kind_is_the_first_word_of_a_path_whatever_version_stands_before_it(
+    parts: list[str],
+) -> None:
+    path = "/" + "/".join(parts)
+    assert kind_of(f"/v1{path}") == kind_of(path) == parts[0].replace("-", " ")

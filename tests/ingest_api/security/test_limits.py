@@ -86,6 +86,20 @@ def test_a_body_overdraws_its_tokens_share_and_only_that_ones() -> None:
     limits.admit(TOKEN)
 
 
+def test_replicas_together_give_a_token_its_share_once() -> None:
+    clock = Clock()
+    told = {"api_requests_per_s": 2, "api_request_burst": 8, "api_replicas": 4}
+    replicas = [rates(clock, **told) for _ in range(4)]
+    admitted = 0
+    for limits in replicas:
+        for _ in range(10):
+            with suppress(TooManyRequestsError):
+                limits.admit(TOKEN)
+                admitted += 1
+    assert admitted == 8
+    assert {limits.wait_s(TOKEN) for limits in replicas} == {2.0}
+
+
 def test_a_rate_of_zero_is_no_limit() -> None:
     limits = rates(Clock(), api_requests_per_s=0, api_mb_per_s=0)
     for _ in range(10_000):

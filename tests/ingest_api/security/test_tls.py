@@ -111,14 +111,27 @@ def test_tls_stays_on_at_later_starts_until_it_is_switched_off(
     assert Settings(home=tmp_path, is_tls=False).tls_files() is None
 
 
+def refused(home: Path, *words: str) -> str:
+    """What `am up` says where it does not even begin."""
+    environment = {**os.environ, "AM_HOME": str(home)}
+    command = [sys.executable, "-m", "infra.cli", "up", *words]
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (told.returncode, home.exists()) == (2, False), told.stdout
+    return told.stderr
+
+
 def test_a_certificate_without_its_key_is_refused(files: Files, tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="belong together"):
         Settings(tls_cert=files[0])
-    environment = {**os.environ, "AM_HOME": str(tmp_path / "none")}
-    command = [sys.executable, "-m", "infra.cli", "up", "--tls-cert", str(files[0])]
-    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert (told.returncode, "belong" in told.stderr) == (2, True)
-    assert not (tmp_path / "none").exists()
+    assert "belong" in refused(tmp_path / "none", "--tls-cert", str(files[0]))
+
+
+def test_a_file_that_is_not_there_is_named_before_anything_starts(
+    files: Files, tmp_path: Path
+) -> None:
+    given = ["--tls-cert", str(files[0]), "--tls-key", str(tmp_path / "nosuch")]
+    told = refused(tmp_path / "none", *given).split()  # in a box, its lines broken anywhere
+    assert {"'--tls-key':", "exist."} <= set(told)
 
 
 def test_a_stack_with_tls_is_ready_and_known_as_such_without_its_flags(
