@@ -1,6 +1,6 @@
 # What a person types. Needs python3.11, its venv module and make; everything else comes with `setup`.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev docs lock demo test test-slow check up down status bench notebook
+.PHONY: help setup setup-dev docs lock demo test test-slow check up down status bench soak notebook
 SHELL := /bin/sh
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -9,14 +9,14 @@ BIN := .venv/bin
 CERTS := $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt),--system-certs)
 INSTALL := $(BIN)/uv pip install --python $(BIN)/python $(CERTS)
 GENERATED = $(shell grep -rlF '[[[cog' --include='*.md' --include='*.py' --include='*.yaml' \
-  --exclude-dir=.venv --exclude-dir=.git . || true)
+  --exclude-dir=.venv --exclude-dir=.venv-peers --exclude-dir=.git . || true)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.installed ## the environment alone; the command is .venv/bin/am
 
-setup-dev: .venv/.installed-dev
+setup-dev: .venv/.installed-dev .venv-peers/.installed
 
 demo: setup ## set up, start everything, send and process one real day, leave it running
 	$(BIN)/am models pull
@@ -32,6 +32,8 @@ check: setup-dev ## lint, types, generated blocks, definitions load
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit -q -c pyproject.toml -r am_assets collectors infra ingest_api models resources sensors
+	$(BIN)/python -m infra.advisories requirements.lock
 	$(if $(GENERATED),$(BIN)/cog --check $(GENERATED))
 	$(BIN)/dagster definitions validate -m am_assets.definitions
 
@@ -43,6 +45,7 @@ LOCK := $(BIN)/uv pip compile $(CERTS) --quiet --python-version 3.11 --generate-
 lock: setup ## resolve the dependencies anew, hash-pinned
 	$(LOCK) --extra ray --extra notebooks --extra dev pyproject.toml -o requirements-dev.lock
 	$(LOCK) -c requirements-dev.lock pyproject.toml -o requirements.lock
+	$(LOCK) requirements-peers.in -o requirements-peers.lock
 
 up: setup ## start the stack
 	$(BIN)/am up --detach
@@ -56,6 +59,9 @@ status: setup ## show each part
 bench: setup-dev ## measure
 	$(BIN)/pytest tests/bench -o python_files="bench_*.py" -o python_functions="bench_*" -s
 
+soak: setup-dev ## half an hour of load, kills, a full disk and wrong clients
+	$(BIN)/python -m tests.oracle --minutes 30
+
 notebook: setup-dev ## open the notebooks
 	$(BIN)/jupyter lab notebooks
 
@@ -68,6 +74,13 @@ notebook: setup-dev ## open the notebooks
 .venv/.installed: .venv/bin/uv requirements.lock pyproject.toml
 	$(INSTALL) --require-hashes -r requirements.lock
 	$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Other people's clients, which tests run beside AM and never import.
+.venv-peers/.installed: .venv/bin/uv requirements-peers.lock
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-peers
+	$(BIN)/uv pip install --quiet --python .venv-peers/bin/python $(CERTS) --require-hashes \
+	  -r requirements-peers.lock
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed requirements-dev.lock

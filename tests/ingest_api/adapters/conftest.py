@@ -8,11 +8,9 @@ import psycopg
 import pytest
 import uvicorn
 from pydantic import SecretStr
-from starlette.routing import Route
 
 from am_assets.streams.registry import REGISTRY
 from ingest_api.main import build_app
-from ingest_api.routers.adapters import adapter_router
 from ingest_api.settings import Settings
 from resources.connections import Connections
 from tests.ingest_api.conftest import _port
@@ -29,8 +27,6 @@ def base_url(connections: Connections) -> Iterator[str]:
     secrets = {SEALED_USER: SecretStr(SECRET)}
     settings = Settings.model_validate({"api_max_body_mb": 4, "owntracks_secrets": secrets})
     app = build_app(settings, connections)
-    if not any(isinstance(route, Route) and route.path == "/owntracks" for route in app.routes):
-        app.include_router(adapter_router(REGISTRY, secrets=secrets))
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

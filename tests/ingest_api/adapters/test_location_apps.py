@@ -342,3 +342,13 @@ def test_colotas_static_fields_that_stand_for_numbers_in_text_are_read(
     sent = {"lat": "48.1", "lon": "11.5", "tst": str(STAMP), "vel": "", "car": "yes"}
     client.post("/colota", content=json.dumps(sent).encode())
     assert rows_of(GPS, "ts, latitude, speed_m_s, extra->>'car'") == [(NEW_YEAR, 48.1, None, "yes")]
+
+
+def test_a_token_in_the_query_lets_in_and_is_kept_nowhere(
+    base_url: str, token_for: Callable[..., str], user: str, rows_of: RowsOf
+) -> None:
+    token = token_for(user)
+    query = {"id": "car", "lat": "1", "lon": "2", "timestamp": "1704067200", "token": token}
+    assert httpx.get(f"{base_url}/traccar", params=query).status_code == 200
+    assert rows_of("device.sensor.gps.raw", "device_id, extra ? 'token'") == [("car", False)]
+    assert httpx.get(f"{base_url}/traccar", params={**query, "token": "am_no"}).status_code == 401
