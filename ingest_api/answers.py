@@ -36,7 +36,7 @@ def _status(receipt: Receipt) -> str:
 
 def _counts(receipt: Receipt) -> Mapping[str, int]:
     """Received = stored + duplicate + rejected; the other three are older clients' words."""
-    received = len(receipt.batch.outcomes)
+    received = receipt.batch.received
     return {
         "received": received,
         "stored": receipt.stored,
@@ -56,7 +56,7 @@ def _listed(receipt: Receipt) -> list[dict[str, Any]]:
             "code": outcome.code.value,
             "reason": outcome.reason,
         }
-        for index, outcome in enumerate(receipt.batch.outcomes)
+        for index, outcome in receipt.batch.placed
         if isinstance(outcome, DeadLetter)
     ]
     return letters[:MAX_LISTED]

@@ -10,6 +10,7 @@ from fastapi import Request
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from starlette.requests import HTTPConnection
 
+from ingest_api.audit import mark_reading
 from ingest_api.errors import ForbiddenError, UnauthorizedError, UnavailableError
 from ingest_api.tokens import Principal, Scope, token_sha256
 from ingest_api.trust import TrustRules, caller_of
@@ -101,12 +102,14 @@ async def authorize(
 ) -> Principal:
     """Who is there, if they may. `app_token` goes first: what a client that can set no header put
     into its path. Every token is looked up by its hash, so that no comparison tells how near a
-    wrong one is.
+    wrong one is. Whoever asks for more than writing reads: the answer waits for the audit log.
 
     Raises: UnauthorizedError, ForbiddenError, TooManyRequestsError, UnavailableError.
     """
     principal = await _identify(request, app_token or token_of(request))
     request.state.principal = principal  # whose bytes and whose reading the request is
+    if scope is not Scope.WRITE:
+        mark_reading(request, principal)
     request.app.state.services.rates.admit(principal.token_id)
     if not principal.may(scope):
         raise ForbiddenError(f"this token lacks the scope {scope.value!r}")

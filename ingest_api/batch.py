@@ -1,29 +1,38 @@
 """What one request brings: rows, dead letters, and the ledger lines that account for both. Pure."""
 
-import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date, datetime
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from functools import cached_property
+from itertools import chain
 from typing import Any
 from uuid import UUID, uuid5
 
+import pyarrow as pa
+
 from am_assets.streams.stream import Stream
-from ingest_api.elements import NewRow, read_element
+from ingest_api.elements import NewRow, plain, read_element
 from ingest_api.envelope import NAMESPACE, Sender
 from ingest_api.errors import NamedBlobError, Reason, RejectedError
+from ingest_api.rules import rules_of
+from ingest_api.sheets import Account, Sheet, read_sheet
+from ingest_api.sources import ListSource, NotColumnsError, Source, TableSource
 
 MAX_NAME = 128
+ENOUGH_FOR_COLUMNS = 64  # elements; below, looking at each is quicker
 UNKNOWN_DEVICE = "unknown"
+UNKNOWN_STREAM = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeadLetter:
     """An element that could not become a row, kept whole.
 
-    `payload` is JSON in ASCII, or the line as it came where it was none.
+    `payload` is JSON in ASCII, or the line as it came where it was none. `request` is what of the
+    request besides it an app's adapter has to know to read it once more.
     """
 
     dead_letter_id: UUID
@@ -36,20 +45,56 @@ class DeadLetter:
     reason: str
     payload: bytes = field(repr=False)
     named_blob: str | None = None  # the SHA-256 of the blob that it lacks
+    request: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """All elements of one request, in order: each is a row or a dead letter."""
+    """All elements of one request: each is a row or a dead letter.
+
+    `outcomes` are those that were read one by one, in order; `places` are their positions in the
+    request where that is not all of it. The others are rows of `sheets`; `one_by_one` gives the
+    same batch without any.
+    """
 
     batch_id: UUID
     door: str
     outcomes: Sequence[NewRow | DeadLetter]
+    sheets: Sequence[Sheet] = ()
+    places: Sequence[int] | None = None
+    one_by_one: Callable[[], "Batch"] | None = field(default=None, repr=False)
 
     @property
+    def received(self) -> int:
+        """How many elements."""
+        return len(self.outcomes) + sum(map(len, self.sheets))
+
+    @property
+    def placed(self) -> Iterator[tuple[int, NewRow | DeadLetter]]:
+        """What was read one by one, with its position in the request."""
+        return zip(self.places or range(len(self.outcomes)), self.outcomes, strict=True)
+
+    @cached_property
     def rows(self) -> list[NewRow]:
         """The elements that can be stored."""
         return [outcome for outcome in self.outcomes if isinstance(outcome, NewRow)]
+
+    @cached_property
+    def devices(self) -> dict[tuple[str, str], int | None]:
+        """Whose rows there are, by user and device, with the last offset from UTC that is known."""
+        offsets: dict[tuple[str, str], int | None] = {}
+        told = chain(
+            (((row.user_id, row.envelope.device_id), row.tz_offset_min) for row in self.rows),
+            (
+                ((sheet.user_id, device_id), offset)
+                for sheet in self.sheets
+                for device_id, offset in sheet.offsets_min.items()
+            ),
+        )
+        for key, offset in told:
+            if offset is not None or key not in offsets:
+                offsets[key] = offset
+        return offsets
 
     @property
     def dead_letters(self) -> list[DeadLetter]:
@@ -64,7 +109,11 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerLine:
-    """What one batch brought for one stream, device and day: received is the sum of the rest."""
+    """What one batch brought for one stream, device and day.
+
+    Received is stored + duplicate + rejected; `grown` are the duplicates that told their event
+    longer than it was known.
+    """
 
     user_id: str
     device_id: str
@@ -73,6 +122,7 @@ class LedgerLine:
     stored: int
     duplicate: int
     rejected: int
+    grown: int = 0
 
     @property
     def received(self) -> int:
@@ -95,13 +145,61 @@ def read_batch(
     return Batch(batch_id=batch_id, door=sender.door, outcomes=outcomes)
 
 
-def to_stream(stream: Stream) -> ElementRouter:
-    """The router of a door that serves one stream."""
-    return lambda element: (stream, element)
+@dataclass(frozen=True)
+class ToStream:
+    """What leads every element to one stream."""
+
+    stream: Stream
+
+    def __call__(self, element: Any) -> tuple[Stream, Any]:
+        """The element as it came."""
+        return self.stream, element
+
+
+def to_stream(stream: Stream) -> ToStream:
+    """The router of a door that serves this stream."""
+    return ToStream(stream)
+
+
+def read_many(
+    elements: Sequence[Any] | pa.Table, *, route: ElementRouter, sender: Sender, batch_id: UUID
+) -> Batch:
+    """The same batch as `read_batch` gives, by whole columns where that is possible and quicker."""
+    source = _source(elements, route)
+    if source is None or not isinstance(route, ToStream):
+        rows = elements.to_pylist() if isinstance(elements, pa.Table) else elements
+        return read_batch(rows, route=route, sender=sender, batch_id=batch_id)
+    sheet, left = read_sheet(source, stream=route.stream, sender=sender)
+    rest = source.elements(left)
+    batch = read_batch(rest, route=route, sender=sender, batch_id=batch_id)
+    if sheet is None:
+        return batch
+
+    def one_by_one() -> Batch:
+        whole = source.elements(range(len(source)))
+        return read_batch(whole, route=route, sender=sender, batch_id=batch_id)
+
+    return replace(batch, sheets=[sheet], places=left, one_by_one=one_by_one)
+
+
+def fit_columns(elements: Sequence[Any] | pa.Table, route: ElementRouter) -> bool:
+    """Whether they are many and of one stream whose rows are understood column by column."""
+    is_of_one = isinstance(route, ToStream) and rules_of(route.stream) is not None
+    return is_of_one and len(elements) >= ENOUGH_FOR_COLUMNS
+
+
+def _source(elements: Sequence[Any] | pa.Table, route: ElementRouter) -> Source | None:
+    """None where columns are of no use, or the elements can't be laid side by side."""
+    if not fit_columns(elements, route):
+        return None
+    try:
+        return TableSource(elements) if isinstance(elements, pa.Table) else ListSource(elements)
+    except NotColumnsError:
+        return None
 
 
 def _read_one(element: Any, *, route: ElementRouter, sender: Sender) -> NewRow | DeadLetter:
-    name = "unknown"
+    name = UNKNOWN_STREAM
     try:
         stream, content = route(element)
         name = stream.name
@@ -126,25 +224,34 @@ def dead_letter(element: Any, *, stream: str, sender: Sender, error: RejectedErr
         reason=str(error),
         payload=payload,
         named_blob=error.sha256 if isinstance(error, NamedBlobError) else None,
+        request=sender.request,
     )
 
 
-def plain(value: Any) -> str:
-    """How values that JSON lacks are written into a payload: times as ISO, bytes as base64."""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    return str(value)
+def ledger(
+    batch: Batch,
+    *,
+    is_stored: Mapping[int, bool],
+    has_grown: Collection[int] = (),
+    stored: Sequence[Mapping[Account, int]] = (),
+) -> list[LedgerLine]:
+    """The lines that account for a batch: what was not stored or rejected was a duplicate.
 
-
-def ledger(batch: Batch, *, is_stored: Mapping[int, bool]) -> list[LedgerLine]:
-    """The lines that account for a batch; `is_stored` tells of each row, by position, whether it is
-    new. A row that is not there was a duplicate.
+    `is_stored` tells of each row among the outcomes, by its index, whether it is new; `has_grown`
+    names the duplicates that raised what was known of their event; `stored` tells of each sheet how
+    many rows are new, by device and day.
     """
     counts: dict[tuple[str, str, str, date], Counter[str]] = {}
     for index, outcome in enumerate(batch.outcomes):
-        counts.setdefault(_account(outcome), Counter())[_fate(outcome, is_stored.get(index))] += 1
+        count = counts.setdefault(_account(outcome), Counter())
+        count[_fate(outcome, is_stored.get(index))] += 1
+        count["grown"] += index in has_grown
+    for sheet, new in zip(batch.sheets, stored, strict=True):
+        for (device_id, day), number in sheet.counts.items():
+            key = (sheet.user_id, device_id, sheet.stream.name, day)
+            count = counts.setdefault(key, Counter())
+            count["stored"] += new.get((device_id, day), 0)
+            count["duplicate"] += number - new.get((device_id, day), 0)
     return [
         LedgerLine(
             user_id=user_id,
@@ -154,6 +261,7 @@ def ledger(batch: Batch, *, is_stored: Mapping[int, bool]) -> list[LedgerLine]:
             stored=count["stored"],
             duplicate=count["duplicate"],
             rejected=count["rejected"],
+            grown=count["grown"],
         )
         for (user_id, device_id, stream, day), count in sorted(counts.items())
     ]

@@ -1,11 +1,12 @@
 """From one element of a message to one row of one stream, or to the reason why not. Pure."""
 
+import base64
 import hashlib
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -61,6 +62,11 @@ class NewRow:
         return self.envelope.ts.date()
 
     @property
+    def tz_offset_min(self) -> int | None:
+        """The sender's offset from UTC, where it is known."""
+        return self.envelope.instant.tz_offset_min
+
+    @property
     def is_timeless(self) -> bool:
         """Whether a copy with another time is a duplicate: the client may stamp it anew."""
         return self.stream.is_resent_with_new_time and self.envelope.own_id is None
@@ -97,27 +103,48 @@ def readable(element: Any) -> dict[str, Any]:
         raise RejectedError(Reason.NOT_JSON, "this line is not JSON")
     if not isinstance(element, Mapping):
         raise RejectedError(Reason.NOT_AN_OBJECT, "an element must be a JSON object")
-    for part in _leaves(element):
-        if isinstance(part, str) and "\x00" in part:
-            raise RejectedError(Reason.BAD_TEXT, "text must not hold the NUL character U+0000")
-        if isinstance(part, float) and not math.isfinite(part):
-            raise RejectedError(Reason.BAD_VALUE, "numbers must be finite")
+    check_content(element)
     return {name: value for name, value in element.items() if value is not None}
 
 
-def _leaves(value: Any, depth: int = 0) -> Iterator[Any]:
-    """Every key and value within an element."""
-    if depth > MAX_DEPTH:
+def check_content(value: Any, depth: int = 0) -> None:
+    """Look at every key and value within an element.
+
+    Raises: RejectedError for what no database can hold.
+    """
+    if not isinstance(value, Mapping | list):
+        _check_leaf(value)
+        return
+    if depth >= MAX_DEPTH:
         raise RejectedError(Reason.BAD_VALUE, f"nested deeper than {MAX_DEPTH} levels")
-    if isinstance(value, Mapping):
-        for name, part in value.items():
-            yield name
-            yield from _leaves(part, depth + 1)
-    elif isinstance(value, list):
-        for part in value:
-            yield from _leaves(part, depth + 1)
-    else:
-        yield value
+    if isinstance(value, list) and _are_finite(value):
+        return  # a block of samples has thousands of them
+    for part in (*value, *value.values()) if isinstance(value, Mapping) else value:
+        check_content(part, depth + 1)
+
+
+def _check_leaf(value: Any) -> None:
+    if isinstance(value, str) and "\x00" in value:
+        raise RejectedError(Reason.BAD_TEXT, "text must not hold the NUL character U+0000")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise RejectedError(Reason.BAD_VALUE, "numbers must be finite")
+
+
+def _are_finite(values: list[Any]) -> bool:
+    """Whether they are all numbers and surely finite: one that is not spoils the sum."""
+    try:
+        return math.isfinite(sum(values))
+    except (TypeError, OverflowError):
+        return False
+
+
+def plain(value: Any) -> str:
+    """How values that JSON lacks are written into a payload: times as ISO, bytes as base64."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return str(value)
 
 
 def _split(present: Mapping[str, Any], *, stream: Stream) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -190,7 +217,7 @@ def _validated(values: Mapping[str, Any], *, stream: Stream) -> dict[str, Any]:
         row = stream.row.model_validate(values)
     except ValidationError as error:
         raise RejectedError(Reason.BAD_VALUE, _sentence(error)) from error
-    columns = row.model_dump()
+    columns = dict(vars(row))  # a row's values are no models themselves
     for name, value in columns.items():
         if isinstance(value, int) and not -INT64 <= value < INT64:
             raise RejectedError(Reason.BAD_VALUE, f"{name}: does not fit into 64 bits")

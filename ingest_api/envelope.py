@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
+from pydantic_core import to_json
+
 from am_assets.streams.stream import Stream
 from ingest_api.errors import Reason, RejectedError
 from ingest_api.instants import Instant, check_plausible, read_instant, read_offset
@@ -14,6 +16,8 @@ NAMESPACE = UUID("8a6f0a3c-6d0e-5f5b-9a53-0d0f6c5f3c11")
 TIME_FIELDS = ("recorded_at", "timestamp", "ts")
 ID_FIELDS = ("message_id", "event_id")
 MAX_DEVICE_ID = 128
+NUMBER_LETTERS = b"-.,[]0123456789"
+TINY = b"0.0000"  # Python writes such with an exponent
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class Sender:
 
     `bound_device_id` is the one device a token may speak for; `default_device_id` stands in where
     the message names none. `offsets_min` are the devices' last known offsets from UTC; `blobs` the
-    stored ones that the message names, by SHA-256, as far as they were found.
+    stored ones that the message names, by SHA-256, as far as they were found. `request` is kept
+    with what is refused, for the adapter that reads it once more.
     """
 
     user_id: str
@@ -42,6 +47,7 @@ class Sender:
     default_device_id: str | None = None
     offsets_min: Mapping[str, int] = field(default_factory=dict)
     blobs: Mapping[str, StoredBlob] = field(default_factory=dict, repr=False)
+    request: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +77,21 @@ class Envelope:
         if self.own_id is not None:
             return self.own_id
         when = "" if stream.is_resent_with_new_time else self.ts.isoformat()
-        content = self.content_hash or repr([identity.get(name) for name in stream.identity])
+        content = self.content_hash or _listed([identity.get(name) for name in stream.identity])
         return uuid5(NAMESPACE, "\n".join((stream.name, self.device_id, when, content)))
+
+
+def _listed(values: list[Any]) -> str:
+    """`repr` of the values; lists of numbers, which are long, by way of their JSON."""
+    return f"[{', '.join(_represented(value) for value in values)}]"
+
+
+def _represented(value: Any) -> str:
+    if not isinstance(value, list):
+        return repr(value)
+    text = to_json(value)
+    are_numbers = not text.translate(None, NUMBER_LETTERS) and TINY not in text
+    return text.decode().replace(",", ", ") if are_numbers else repr(value)
 
 
 def read_envelope(element: Mapping[str, Any], *, sender: Sender) -> Envelope:

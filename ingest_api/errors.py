@@ -11,7 +11,8 @@ IngestError                 a whole request; carries the HTTP status
 ├── MismatchError           422  the bytes are not those that their SHA-256 names
 ├── TooManyRequestsError    429  this token asks for more than its share
 └── UnavailableError        503  AM can't write now; nothing was stored
-    └── BusyError           503  as many requests as AM takes at once are being worked on
+    ├── BusyError           503  as many requests as AM takes at once are being worked on
+    └── InDoubtError        504  the database went away in the middle of the commit
 
 RejectedError               one element; it becomes a dead letter, its neighbours are stored
 └── NamedBlobError          it names a blob that the sender has not stored
@@ -91,6 +92,12 @@ class UnavailableError(IngestError):
 
 class BusyError(UnavailableError):
     """AM works on as many requests as it takes at once."""
+
+
+class InDoubtError(UnavailableError):
+    """Nobody can tell yet whether this was stored; sending it again is safe and tells."""
+
+    status = 504
 
 
 class Reason(StrEnum):

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import pyarrow as pa
 from psycopg_pool import AsyncConnectionPool
 
-from ingest_api.batch import Batch, DeadLetter, ElementRouter, read_batch
+from ingest_api.batch import Batch, DeadLetter, ElementRouter, fit_columns, read_many
 from ingest_api.border import translating
 from ingest_api.envelope import Sender, StoredBlob
 from ingest_api.own_blobs import OwnBlobs
@@ -20,6 +21,7 @@ from resources.blobs import BlobStore
 
 LARGE_PAYLOAD = 256 * 1024  # bytes; a larger dead letter goes to the object store
 MANY_ELEMENTS = 50  # or a large text: understood in a thread, so that other requests go on
+MANY_IN_COLUMNS = 1_000
 LARGE_TEXT = 64 * 1024
 NAMED_AT_ONCE = 4  # requests whose stored blobs are in memory at the same time
 
@@ -30,15 +32,16 @@ OFFSETS = "SELECT device_id, tz_offset_min FROM am.device WHERE user_id = %s AND
 
 @dataclass(frozen=True, kw_only=True)
 class Arrival:
-    """One request's content and where it came in."""
+    """One request's content and where it came in; `request` as in `Sender`."""
 
-    elements: Sequence[Any]
+    elements: Sequence[Any] | pa.Table
     route: ElementRouter
     door: str
     principal: Principal
     size: int = 0
     device_id: str | None = None
     trace_id: str | None = None
+    request: Mapping[str, Any] | None = None
 
 
 class LandingStage:
@@ -98,14 +101,14 @@ class LandingStage:
             default_device_id=arrival.device_id,
             offsets_min=await self._zones.offsets_min(arrival.principal.user_id),
             blobs=blobs,
+            request=arrival.request,
         )
 
         def read() -> Batch:
-            return read_batch(
-                arrival.elements, route=arrival.route, sender=sender, batch_id=uuid4()
-            )
+            return read_many(arrival.elements, route=arrival.route, sender=sender, batch_id=uuid4())
 
-        if blobs or len(arrival.elements) > MANY_ELEMENTS or arrival.size > LARGE_TEXT:
+        many = MANY_IN_COLUMNS if fit_columns(arrival.elements, arrival.route) else MANY_ELEMENTS
+        if blobs or len(arrival.elements) > many or arrival.size > LARGE_TEXT:
             return await asyncio.to_thread(read)
         return read()
 
@@ -134,10 +137,9 @@ class Zones:
 
     def learn(self, batch: Batch) -> None:
         """Use at once what a batch told of its devices' zones."""
-        for row in batch.rows:
-            offset = row.envelope.instant.tz_offset_min
-            if offset and row.user_id in self._known:
-                self._known[row.user_id][1][row.envelope.device_id] = offset
+        for (user_id, device_id), offset in batch.devices.items():
+            if offset and user_id in self._known:
+                self._known[user_id][1][device_id] = offset
 
 
 def payload_key(letter: DeadLetter) -> str:

@@ -1,6 +1,7 @@
 """How much the front door takes: of one token, at once, in one body, and how slowly.
 
-Limits count within one process; behind several of them, each token has its share of each.
+Rates are counted within one process: `AM_API_REPLICAS` tells each of several how many they are, so
+that together they give a token its share once. What is in memory is counted by `held`.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from ingest_api.errors import (
     TooLargeError,
     TooManyRequestsError,
 )
+from ingest_api.held import HELD, Held, Memory
 from ingest_api.middleware import refusal
 from ingest_api.settings import Settings
 
@@ -111,10 +113,10 @@ class RateLimits:
         return share
 
     def _full(self) -> _Share:
-        own, now = self._settings, self._clock()
+        own, now, parts = self._settings, self._clock(), self._settings.api_replicas
         return _Share(
-            _bucket(own.api_requests_per_s, own.api_request_burst, now),
-            _bucket(own.api_mb_per_s * MIB, own.api_mb_burst * MIB, now),
+            _bucket(own.api_requests_per_s / parts, own.api_request_burst / parts, now),
+            _bucket(own.api_mb_per_s * MIB / parts, own.api_mb_burst * MIB / parts, now),
         )
 
     def _forget_some(self) -> None:
@@ -128,7 +130,7 @@ class RateLimits:
 
 
 def _bucket(rate: float, burst: float, now: float) -> Bucket | None:
-    return Bucket(rate, burst, burst, now) if rate > 0 else None
+    return Bucket(rate, max(1.0, burst), max(1.0, burst), now) if rate > 0 else None
 
 
 def _is_full(share: _Share) -> bool:
@@ -141,6 +143,11 @@ class BodyLimit:
 
     byte_count: int
     setting: str
+
+    @property
+    def is_for_memory(self) -> bool:
+        """Whether such a body is held in memory; blobs and their parts are spooled to disk."""
+        return self.setting in ("AM_API_MAX_BODY_MB", "AM_API_MAX_CONTROL_MB")
 
     def exceeded(self) -> TooLargeError:
         """What a client is told."""
@@ -175,6 +182,9 @@ class Admission:
         self._app = app
         self._settings = settings
         self._rates = rates
+        self._memory = Memory(
+            settings.api_max_pending_mb * MIB, patience_s=settings.api_pending_wait_s
+        )
         self._requests = 0
         self._sockets = 0
 
@@ -201,11 +211,16 @@ class Admission:
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         limit = body_limit(scope["method"], scope["path"], self._settings)
-        guard = _Guard(self._settings, limit, receive, send)
+        held = Held(self._memory)
+        scope[HELD] = held if limit.is_for_memory else None
+        guard = _Guard(self._settings, limit, (receive, send), scope[HELD])
         if _announced(scope) > limit.byte_count:
             guard.error = limit.exceeded()
         else:
-            await self._app(scope, guard.receive, guard.send)
+            try:
+                await self._app(scope, guard.receive, guard.send)
+            finally:
+                held.release()
             self._charge(scope, guard.byte_count)
         if guard.error is not None and not guard.is_answered:
             answer = refusal(guard.error, scope)
@@ -223,25 +238,32 @@ class Admission:
             await _deny(scope, send)
             return
 
+        held = Held(self._memory)
+
         async def paced() -> Message:
+            held.release()  # who asks for the next frame is done with the last one
             message = await receive()
-            await self._pace(scope, message)
+            await self._pace(scope, message, held)
             return message
 
         self._sockets += 1
         try:
             await self._app(scope, paced, send)
         finally:
+            held.release()
             self._sockets -= 1
 
-    async def _pace(self, scope: Scope, message: Message) -> None:
-        """Hand a frame on once its token has a share left: a socket is slowed, never refused."""
+    async def _pace(self, scope: Scope, message: Message, held: Held) -> None:
+        """Hand a frame on once its token has a share left, and AM room for it: a socket is slowed,
+        never refused.
+        """
         principal = scope.get("state", {}).get("principal")
         if principal is None or message["type"] != "websocket.receive":
             return
+        frame = message.get("bytes") or (message.get("text") or "").encode()
+        await held.reserve(len(frame), is_patient=True)
         await asyncio.sleep(self._rates.wait_s(principal.token_id))
         self._rates.count(principal.token_id)
-        frame = message.get("bytes") or (message.get("text") or "").encode()
         self._rates.charge(principal.token_id, len(frame))
 
 
@@ -250,24 +272,32 @@ class _Guard:
     application that was given an error instead of a body.
     """
 
-    def __init__(self, settings: Settings, limit: BodyLimit, receive: Receive, send: Send) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        limit: BodyLimit,
+        channel: tuple[Receive, Send],
+        held: Held | None,
+    ) -> None:
         self.byte_count = 0
         self.error: IngestError | None = None
         self.is_answered = False
         self._settings = settings
         self._limit = limit
-        self._receive = receive
-        self._send = send
+        self._receive, self._send = channel
+        self._held = held
         self._is_whole = False
         self._deadline = time.monotonic() + settings.api_body_timeout_s
 
     async def receive(self) -> Message:
-        """The next piece. Raises: SlowBodyError, TooLargeError."""
+        """The next piece. Raises: SlowBodyError, TooLargeError, BusyError."""
         if self._is_whole:
             return await self._receive()  # waits for the client to leave: that may take its time
         message = await self._in_time()
         self.byte_count += len(message.get("body", b""))
         self._is_whole = not message.get("more_body", False)
+        if self._held is not None:
+            await self._reserve(self._held, len(message.get("body", b"")))
         if self.byte_count > self._limit.byte_count:
             raise self._noted(self._limit.exceeded())
         return message
@@ -286,6 +316,23 @@ class _Guard:
         except TimeoutError:
             error = SlowBodyError("the body did not come in time: send smaller pieces")
             raise self._noted(error) from None
+
+    async def _reserve(self, held: Held, byte_count: int) -> None:
+        begin = time.monotonic()
+        try:
+            await held.reserve(byte_count)
+        except BusyError as error:
+            held.release()
+            await self._discard()
+            raise self._noted(error) from None
+        self._deadline += time.monotonic() - begin  # the wait is not the client's
+
+    async def _discard(self) -> None:
+        """Let the client send to its end: before that, many don't look for an answer."""
+        while not self._is_whole and self.byte_count <= self._limit.byte_count:
+            message = await self._in_time()
+            self.byte_count += len(message.get("body", b""))
+            self._is_whole = not message.get("more_body", False)
 
     def _noted(self, error: IngestError) -> IngestError:
         self.error = error

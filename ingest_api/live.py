@@ -10,6 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from prometheus_client import Counter
+
+SOCKETS = Counter("websocket_connections", "Sockets opened.", ["kind"])
+
 
 class Kind(StrEnum):
     """What a socket is for."""
@@ -41,6 +45,7 @@ class LiveSockets:
     def entered(self, kind: Kind, *, user_id: str, device_id: str) -> Iterator[LiveSocket]:
         """Count a socket while it is open."""
         live = LiveSocket(kind, user_id, device_id)
+        SOCKETS.labels(kind).inc()
         self._open.add(live)
         try:
             yield live

@@ -9,7 +9,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from am_assets.streams.registry import REGISTRY, Registry
 from ingest_api import middleware
-from ingest_api.audit import Auditor
+from ingest_api.audit import Audited, Auditor
 from ingest_api.auth import Authenticator
 from ingest_api.cors import allow_origins
 from ingest_api.errors import IngestError
@@ -18,8 +18,11 @@ from ingest_api.limits import Admission, RateLimits, blob_limit
 from ingest_api.live import LiveSockets
 from ingest_api.own_blobs import OwnBlobs
 from ingest_api.routers import (
+    activitywatch,
     audio_socket,
     blobs,
+    collector,
+    context,
     dead_letters,
     devices,
     health,
@@ -30,6 +33,7 @@ from ingest_api.routers import (
     pairing,
     realtime_socket,
     search,
+    sql,
     streams,
     timeline,
     unified,
@@ -49,9 +53,11 @@ from resources.connections import Connections
 
 POOL_SIZE = 8
 POOL_TIMEOUT_S = 3.0
-DESCRIPTION = """A 2xx means that the request's content is committed and fsynced. From then on every
-element is a row or a dead letter with a reason. Sending anything again is safe. If AM cannot write,
-it answers 503 with Retry-After and stores nothing."""
+DESCRIPTION = """\
+A 2xx from AM means that the request's content is committed and fsynced before the reply. From then
+on every element is a row or a dead letter with a reason, and the counts add up per user, device,
+stream and day, in SQL: received = stored + duplicate + rejected. Sending anything again is safe. If
+AM cannot write, it answers 503 with Retry-After and stores nothing."""
 
 
 def app_from_environment() -> FastAPI:
@@ -86,12 +92,14 @@ def build_app(
         app.state.services = _services(settings, connections, registry, pool, writer, rates)
         await app.state.services.auditor.start()
         yield
+        app.state.services.sql.close()
         await app.state.services.auditor.stop()
         await writer.stop()
         await pool.close()
 
     app = FastAPI(title="AM", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
     messages = message_router(registry)
+    app.add_middleware(Audited)
     app.add_middleware(Straight, doors=straight_doors(messages.routes))
     app.add_middleware(Admission, settings=settings, rates=rates)
     app.add_middleware(middleware.Trace, has_access_log=settings.api_access_log)
@@ -110,10 +118,14 @@ def build_app(
         heartbeat_socket.router,
         timeline.router,
         search.router,
+        sql.router,
         moments.router,
         uploads.router,  # before `blobs`, whose path takes all that is below it
         blobs.router,
         pairing.router,
+        collector.router,
+        activitywatch.router,
+        context.router,
         ledger.router,
         messages,
         adapter_router(registry, secrets=settings.owntracks_secrets),
@@ -143,7 +155,7 @@ def _services(
         blobs=store,
         own_blobs=own,
         uploads=Uploads(pool=pool, blobs=store, own=own, public_endpoint=endpoint),
-        auditor=Auditor(connections.database_url),
+        auditor=Auditor(pool),
         landing=LandingStage(
             zones=Zones(pool),
             blobs=store,
@@ -152,6 +164,7 @@ def _services(
             max_future=timedelta(seconds=settings.max_future_skew_s),
         ),
         asking=_asking(settings, connections, registry),
+        sql=sql.workers(settings, connections),
         live=LiveSockets(),
     )
 

@@ -16,6 +16,7 @@ MEANINGS = {
     422: "A parameter, or the bytes' hash, is not what it should be.",
     429: "The token has used up its share; Retry-After says when it has some again.",
     503: "AM can't do it now; nothing was stored. Retry-After says when to try again.",
+    504: "The database went away in mid-commit. Send it again: that is safe, and tells.",
 }
 
 

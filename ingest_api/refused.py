@@ -3,8 +3,8 @@
 import json
 from uuid import uuid5
 
-from ingest_api.batch import DeadLetter, plain
-from ingest_api.elements import NewRow
+from ingest_api.batch import DeadLetter
+from ingest_api.elements import NewRow, plain
 from ingest_api.envelope import NAMESPACE
 from ingest_api.errors import Reason
 

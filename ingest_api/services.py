@@ -16,6 +16,7 @@ from ingest_api.settings import Settings
 from ingest_api.uploads import Uploads
 from resources.blobs import BlobStore
 from resources.connections import Connections
+from resources.duck_workers import DuckWorkers
 
 
 @dataclass(frozen=True)
@@ -34,4 +35,5 @@ class Services:
     auditor: Auditor
     landing: LandingStage
     asking: Asking
+    sql: DuckWorkers
     live: LiveSockets

@@ -37,8 +37,15 @@ class Settings(BaseSettings):
     api_max_part_mb: int = Field(default=64, description="Of a part of a resumable upload.")
     api_max_control_mb: int = Field(default=1, description="Of a body that carries no data.")
     api_max_concurrent: int = Field(default=256, description="Requests at once; more get 503.")
+    api_max_pending_mb: int = Field(
+        default=128, description="Of bodies in memory at once; more wait, then get 503."
+    )
+    api_pending_wait_s: float = Field(default=10, description="So long a body waits for room.")
     api_max_sockets: int = Field(default=1_000, description="WebSockets at once; more get 503.")
     api_ws_max_mb: int = Field(default=32, description="Of one WebSocket frame.")
+    api_replicas: int = Field(
+        default=1, ge=1, description="APIs behind one address; each gives a token its part."
+    )
     api_requests_per_s: float = Field(default=2_000, description="Of one token; 0 = no limit.")
     api_request_burst: int = Field(default=20_000, description="Saved up while a token rests.")
     api_mb_per_s: float = Field(default=128, description="Bodies of one token; 0 = no limit.")
@@ -71,7 +78,14 @@ class Settings(BaseSettings):
     vectors_uri: str | None = None
     compute: Literal["local", "ray"] = "local"
     ray_address: str | None = None
+    hot_worker: bool = Field(default=True, description="off: only Dagster's runs process.")
     trino_url: str | None = None
+    trino_user: str = Field(default="am", description="As whom `am sql --engine trino` asks.")
+    sql_processes: int = Field(default=2, ge=1, description="Questions of POST /v1/sql at once.")
+    sql_timeout_s: float = Field(default=30, gt=0, description="The longest a question may run.")
+    sql_max_rows: int = Field(default=100_000, ge=1, description="Of one answer.")
+    sql_max_mb: int = Field(default=64, ge=1, description="Of one answer.")
+    sql_memory_mb: int = Field(default=1024, ge=256, description="Of one question.")
     models_dir: Path = Path("models/weights")
     models_profile: Literal["tiny", "full"] = "tiny"
     models_overrides: dict[str, str] = Field(
@@ -81,6 +95,13 @@ class Settings(BaseSettings):
     owntracks_secrets: dict[str, SecretStr] = Field(
         default_factory=dict, description='JSON, user to encryption key: {"ada": "…"}.'
     )
+    mqtt_url: SecretStr | None = Field(
+        default=None, description="mqtt://user:password@host:1883: OwnTracks' messages come there."
+    )
+    mqtt_users: dict[str, str] = Field(
+        default_factory=dict, description='JSON, name in the topic to user: {"jane": "ada"}.'
+    )
+    mqtt_client_id: str = Field(default="am", description="Names AM's session at the broker.")
     llm_url: str | None = None
     llm_model: str | None = None
 
@@ -113,6 +134,12 @@ class Settings(BaseSettings):
         if embedded.get("tls_cert") and embedded.get("tls_key"):
             return Path(embedded["tls_cert"]), Path(embedded["tls_key"])
         return None
+
+    @property
+    def api_url(self) -> str:
+        """Where the API listens, as this machine reaches it."""
+        scheme = "https" if self.tls_files() else "http"
+        return f"{scheme}://{self.api_host}:{self.api_port}"
 
     def connections(self) -> Connections:
         """Where the database and the stores are: the settings first, then `stack.json`.

@@ -15,6 +15,7 @@ from starlette.websockets import WebSocketState
 
 from ingest_api import devices, notifications
 from ingest_api.answers import answer
+from ingest_api.audit import SWITCHING_PROTOCOLS, reading_of
 from ingest_api.auth import authorize
 from ingest_api.batch import ElementRouter, to_stream
 from ingest_api.errors import ForbiddenError, IngestError, RejectedError, UnavailableError
@@ -105,6 +106,14 @@ class Line:
             await devices.touch(connection, *self._address, tz_offset_min=tz_offset_min)
         self._touched = time.monotonic()
         self._tz_offset_min = tz_offset_min if is_news else self._tz_offset_min
+
+    async def note_reading(self) -> None:
+        """Note in the audit log that the device is told of itself, before it is.
+
+        Raises: UnavailableError.
+        """
+        reading = reading_of(self._socket, self.principal, status=SWITCHING_PROTOCOLS)
+        await self.services.auditor.note(reading)
 
     async def unsent(self) -> list[Notification]:
         """Notifications that the device has yet to show and that this socket has not sent."""

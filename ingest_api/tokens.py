@@ -21,6 +21,7 @@ class Scope(StrEnum):
 
     WRITE = "write"
     READ = "read"
+    SQL = "sql"
     ADMIN = "admin"
 
 

@@ -6,7 +6,7 @@ if they have the hash that was announced.
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 from psycopg import AsyncConnection
@@ -29,6 +29,11 @@ SWEPT_AT_ONCE = 20
 COUNT_OPEN = """
 SELECT count(*) FROM am.blob_upload
 WHERE user_id = %s AND finished_at IS NULL AND expires_at > now()
+"""
+FIND_OPEN = """
+SELECT * FROM am.blob_upload WHERE user_id = %s AND stream = %s AND day = %s AND sha256 = %s
+    AND media_type = %s AND is_presigned = %s AND finished_at IS NULL AND expires_at > now()
+ORDER BY created_at LIMIT 1
 """
 BEGIN = """
 INSERT INTO am.blob_upload (user_id, stream, day, sha256, media_type, is_presigned, expires_at)
@@ -121,19 +126,23 @@ class Uploads:
         self._public_endpoint = public_endpoint
 
     async def begin(self, user_id: str, place: Place) -> UploadState:
-        """Begin an upload in parts.
+        """Begin an upload in parts, or go on with the one that was begun for the same blob.
 
         Raises: NotFoundError, MalformedBodyError, ConflictError for too many at once.
         """
-        return _state(await self._begin(user_id, place, is_presigned=False), [])
+        upload = await self._begin(user_id, place, is_presigned=False)
+        return _state(upload, await self._parts(upload))
 
     async def presign(self, user_id: str, place: Place) -> Presigned:
-        """Begin an upload that goes to the object store itself. Raises: as `begin`."""
+        """Begin an upload that goes to the object store itself, or give its address anew.
+
+        Raises: as `begin`.
+        """
         upload = await self._begin(user_id, place, is_presigned=True)
         url = self._blobs.presigned_put(
             upload.key(1), valid_for=PRESIGNED_FOR, endpoint=self._public_endpoint
         )
-        until = upload.created_at + PRESIGNED_FOR
+        until = datetime.now(UTC) + PRESIGNED_FOR
         return Presigned(upload_id=upload.upload_id, url=url, expires_at=until)
 
     async def put_part(
@@ -182,13 +191,17 @@ class Uploads:
     async def _begin(self, user_id: str, place: Place, *, is_presigned: bool) -> _Upload:
         self._own.check(place)
         await self._sweep()
-        told = (user_id, place.stream, place.day, place.sha256, media_type_of(place.media_type))
+        media_type = media_type_of(place.media_type)
+        told = (user_id, place.stream, place.day, place.sha256, media_type, is_presigned)
         with translating():
             async with self._pool.connection() as connection:
-                await _check_open(connection, user_id)
                 cursor = connection.cursor(row_factory=class_row(_Upload))
-                made = await cursor.execute(BEGIN, (*told, is_presigned, KEEP_UNFINISHED))
-                upload = await made.fetchone()
+                # A client that lost the answer begins anew: it must not fill up its own room.
+                upload = await (await cursor.execute(FIND_OPEN, told)).fetchone()
+                if upload is None:
+                    await _check_open(connection, user_id)
+                    made = await cursor.execute(BEGIN, (*told, KEEP_UNFINISHED))
+                    upload = await made.fetchone()
         assert upload is not None
         return upload
 
@@ -256,7 +269,9 @@ class Uploads:
 async def _check_open(connection: AsyncConnection, user_id: str) -> None:
     row = await (await connection.execute(COUNT_OPEN, (user_id,))).fetchone()
     if row is not None and row[0] >= MAX_OPEN:
-        raise ConflictError(f"{MAX_OPEN} uploads are open: complete or delete some")
+        raise ConflictError(
+            f"{MAX_OPEN} uploads are open: complete or delete some (begun anew, each tells its id)"
+        )
 
 
 def _state(upload: _Upload, parts: list[Part]) -> UploadState:

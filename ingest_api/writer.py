@@ -1,31 +1,43 @@
 """Commits what requests bring: many requests in one transaction, each answered after the commit.
 
 One connection, one task. While a transaction is being fsynced the next group gathers, so that the
-database's commits a second are no limit to requests a second (group commit).
+database's commits a second are no limit to requests a second (group commit). A group's statements
+go out without waiting for one another's answers, where no later one depends on them.
 """
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 
+from am_assets.schemas.postgres import SCHEMA
+from am_assets.streams.stream import Stream
 from ingest_api import statements
+from ingest_api.at_once import common_stream, store_at_once
 from ingest_api.batch import Batch, DeadLetter, LedgerLine, ledger
 from ingest_api.elements import NewRow
 from ingest_api.errors import UnavailableError
+from ingest_api.in_doubt import committed
 from ingest_api.refused import refuse
+from ingest_api.sheet_store import schema_of_tables, store_sheets
+from ingest_api.sheets import Account
 
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 1_000  # requests; more are answered 503 instead of filling the memory
 MAX_GROUP_ROWS = 20_000
+REMEMBER_S = 5.0  # a device's line need not be looked at again so soon
+REMEMBER_MAX = 10_000
 
 Key = tuple[str, str, datetime, UUID]
+Devices = dict[tuple[str, str], int | None]  # offsets from UTC by user and device
 
 
 @dataclass(frozen=True)
@@ -67,6 +79,10 @@ class Writer:
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(MAX_WAITING)
         self._connection: psycopg.AsyncConnection | None = None
         self._task: asyncio.Task[None] | None = None
+        self._name = ""
+        self._settling: set[asyncio.Task[None]] = set()
+        self._schema = SCHEMA
+        self._noted: dict[tuple[str, str], tuple[int | None, float]] = {}
 
     async def start(self) -> None:
         """Begin to take batches; the connection is made with the first one."""
@@ -75,6 +91,7 @@ class Writer:
     async def stop(self) -> None:
         """Write all that waits, then close."""
         await self._queue.join()
+        await asyncio.gather(*self._settling, return_exceptions=True)
         if self._task is not None:
             self._task.cancel()
         if self._connection is not None:
@@ -95,10 +112,10 @@ class Writer:
     async def _run(self) -> None:
         while True:
             group = [await self._queue.get()]
-            rows = len(group[0].batch.outcomes)
+            rows = group[0].batch.received
             while rows < MAX_GROUP_ROWS and not self._queue.empty():
                 group.append(self._queue.get_nowait())
-                rows += len(group[-1].batch.outcomes)
+                rows += group[-1].batch.received
             try:
                 await self._answer(group)
             except Exception as error:
@@ -112,15 +129,39 @@ class Writer:
         try:
             receipts = await self._commit(group)
         except (psycopg.OperationalError, OSError) as error:
+            is_in_doubt = self._connection is not None and self._connection.closed
             await self._disconnect()
             log.warning("the database does not take data: %s", error)
-            _fail(group, UnavailableError(f"the database does not take data: {error}"))
+            if is_in_doubt:  # the commit may have been on its way: others go on meanwhile
+                self._keep(asyncio.create_task(self._settle(group, self._name, error)))
+            else:
+                _fail(group, UnavailableError(f"the database does not take data: {error}"))
         except psycopg.Error as error:
             await self._take_apart(group, error)
         else:
             for waiting, receipt in zip(group, receipts, strict=True):
                 if not waiting.answer.done():  # the client may have gone
                     waiting.answer.set_result(receipt)
+
+    async def _settle(self, group: Sequence[_Waiting], name: str, error: Exception) -> None:
+        """Answer a group whose connection broke by what the ledger tells of it."""
+        try:
+            found = await committed(self._url, name, [one.batch.batch_id for one in group])
+        except (UnavailableError, psycopg.Error) as failure:
+            log.warning("nobody knows what became of %d requests: %s", len(group), failure)
+            _fail(group, failure)
+            return
+        for waiting in group:
+            lines = found.get(waiting.batch.batch_id)
+            if lines is None:
+                _fail([waiting], UnavailableError(f"the database does not take data: {error}"))
+            elif not waiting.answer.done():
+                waiting.answer.set_result(Receipt(waiting.batch, lines))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        """Hold on to a task until it is done; asyncio itself does not."""
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
 
     async def _take_apart(self, group: Sequence[_Waiting], error: psycopg.Error) -> None:
         """Find the request, then the row, that the database refuses; commit all others."""
@@ -130,6 +171,9 @@ class Writer:
             return
         (waiting,) = group
         log.warning("the database refuses a row: %s", type(error).__name__)
+        if waiting.batch.one_by_one is not None:
+            await self._answer([replace(waiting, batch=waiting.batch.one_by_one())])
+            return
         try:
             outcomes = await self._sift(waiting.batch)
         except (psycopg.Error, OSError) as failure:
@@ -158,22 +202,78 @@ class Writer:
 
     async def _commit(self, group: Sequence[_Waiting]) -> list[Receipt]:
         connection = await self._connected()
+        batches = [waiting.batch for waiting in group]
+        devices = self._unnoted(batches)
+        stream = None if devices else common_stream(batches)
+        if stream is not None:
+            lines = await store_at_once(connection, stream, batches)
+            return [Receipt(*pair) for pair in zip(batches, lines, strict=True)]
+        if any(batch.sheets for batch in batches):
+            receipts = await self._write_sheets(connection, group, devices)
+        else:
+            async with connection.pipeline():
+                receipts = await self._write(connection, group, devices)
+        until = time.monotonic() + REMEMBER_S
+        self._noted.update((key, (offset, until)) for key, offset in devices.items())
+        return receipts
+
+    def _unnoted(self, batches: Iterable[Batch]) -> Devices:
+        """The batches' devices, with their offsets from UTC, but for those just written."""
+        if len(self._noted) > REMEMBER_MAX:
+            self._noted.clear()
+        now = time.monotonic()
+        devices: Devices = {}
+        for batch in batches:
+            for key, offset in batch.devices.items():
+                devices[key] = devices.get(key) if offset is None else offset
+        return {
+            key: offset for key, offset in devices.items() if not self._is_noted(key, offset, now)
+        }
+
+    def _is_noted(self, key: tuple[str, str], offset: int | None, now: float) -> bool:
+        noted, until = self._noted.get(key, (None, 0.0))
+        return now < until and offset in (None, noted)
+
+    async def _write_sheets(
+        self, connection: psycopg.AsyncConnection, group: Sequence[_Waiting], devices: Devices
+    ) -> list[Receipt]:
+        """Without a pipeline, which takes no COPY; in the hope that all is new, at first."""
+        try:
+            return await self._write(connection, group, devices)
+        except psycopg.errors.UniqueViolation:
+            return await self._write(connection, group, devices, are_new=False)
+
+    async def _write(
+        self,
+        connection: psycopg.AsyncConnection,
+        group: Sequence[_Waiting],
+        devices: Devices,
+        *,
+        are_new: bool = True,
+    ) -> list[Receipt]:
+        batches = [waiting.batch for waiting in group]
         async with connection.transaction():
-            rows = [row for waiting in group for row in waiting.batch.rows]
-            await _note_devices(connection, rows)
-            new = await _insert(connection, await _drop_seen(connection, rows))
+            rows = [row for batch in batches for row in batch.rows]
+            await _note_devices(connection, devices)
+            unseen = await _drop_seen(connection, rows)
+            new = await _insert(connection, unseen)
+            grown = await _grow(connection, unseen, new)
+            sheets = [sheet for batch in batches for sheet in batch.sheets]
+            schema = self._schema
+            stored = await store_sheets(connection, sheets, schema=schema, are_new=are_new)
             await _note_blobs(connection, rows)
-            receipts = [_receipt(waiting.batch, new) for waiting in group]
+            receipts = [_receipt(batch, new, grown, stored) for batch in batches]
             await _bury(connection, group)
             await _account(connection, receipts)
-            await connection.execute(statements.NOTIFY)
         return receipts
 
     async def _connected(self) -> psycopg.AsyncConnection:
         if self._connection is None or self._connection.closed:
+            self._connection, self._name = None, f"am-writer-{uuid4()}"
             self._connection = await psycopg.AsyncConnection.connect(
-                self._url, autocommit=True, connect_timeout=3
+                self._url, autocommit=True, connect_timeout=3, application_name=self._name
             )
+            self._schema = await schema_of_tables(self._connection)
         return self._connection
 
     async def _disconnect(self) -> None:
@@ -182,12 +282,7 @@ class Writer:
             self._connection = None
 
 
-async def _note_devices(connection: psycopg.AsyncConnection, rows: Iterable[NewRow]) -> None:
-    offsets: dict[tuple[str, str], int | None] = {}
-    for row in rows:
-        key = (row.user_id, row.envelope.device_id)
-        offset = row.envelope.instant.tz_offset_min
-        offsets[key] = offsets.get(key) if offset is None else offset
+async def _note_devices(connection: psycopg.AsyncConnection, offsets: Devices) -> None:
     if offsets:
         devices = [(user, device, offset) for (user, device), offset in sorted(offsets.items())]
         await connection.execute(statements.DEVICES, _columns(devices))
@@ -225,15 +320,39 @@ async def _drop_seen(connection: psycopg.AsyncConnection, rows: Sequence[NewRow]
 
 async def _insert(connection: psycopg.AsyncConnection, rows: Sequence[NewRow]) -> set[Key]:
     """Insert rows, stream by stream in one order for all writers; the keys of the new ones."""
-    new: set[Key] = set()
-    for name in sorted({row.stream.name for row in rows}):
-        chosen = sorted((row for row in rows if row.stream.name == name), key=_key)
-        stream = chosen[0].stream
-        cursor = await connection.execute(
-            statements.insert(stream), statements.insert_parameters(stream, chosen)
+    by_stream: dict[Stream, list[NewRow]] = {}
+    for row in rows:
+        by_stream.setdefault(row.stream, []).append(row)
+    cursors = [
+        await connection.execute(
+            statements.insert(stream),
+            statements.insert_parameters(stream, sorted(by_stream[stream], key=_key)),
         )
-        new.update((row[0], row[1], row[2], row[3]) for row in await cursor.fetchall())
-    return new
+        for stream in sorted(by_stream, key=lambda stream: stream.name)
+    ]
+    return {
+        (row[0], row[1], row[2], row[3]) for cursor in cursors for row in await cursor.fetchall()
+    }
+
+
+async def _grow(
+    connection: psycopg.AsyncConnection, rows: Sequence[NewRow], new: set[Key]
+) -> set[Key]:
+    """Raise what these rows tell longer of events that were there; the keys of those events."""
+    growing = [row for row in rows if row.stream.grows]
+    times = Counter(_key(row) for row in growing)
+    told: dict[Stream, dict[Key, float]] = {}
+    for row in growing:
+        key, value = _key(row), row.values[row.stream.grows or ""]
+        if value is not None and (key not in new or times[key] > 1):
+            values = told.setdefault(row.stream, {})
+            values[key] = max(value, values.get(key, value))
+    grown: set[Key] = set()
+    for stream in sorted(told, key=lambda stream: stream.name):
+        lines = [(*key, value) for key, value in sorted(told[stream].items())]
+        cursor = await connection.execute(statements.grow(stream), _columns(lines))
+        grown.update((row[0], row[1], row[2], row[3]) for row in await cursor.fetchall())
+    return grown
 
 
 async def _bury(connection: psycopg.AsyncConnection, group: Sequence[_Waiting]) -> None:
@@ -263,6 +382,7 @@ async def _account(connection: psycopg.AsyncConnection, receipts: Sequence[Recei
             line.stored,
             line.duplicate,
             line.rejected,
+            line.grown,
         )
         for receipt in receipts
         for line in receipt.lines
@@ -271,14 +391,25 @@ async def _account(connection: psycopg.AsyncConnection, receipts: Sequence[Recei
         await connection.execute(statements.LANDING, _columns(lines))
 
 
-def _receipt(batch: Batch, new: set[Key]) -> Receipt:
-    """Account for one batch; a key that two of a group's rows share is new for the first only."""
+def _receipt(
+    batch: Batch, new: set[Key], grown: set[Key], stored: Mapping[int, Mapping[Account, int]]
+) -> Receipt:
+    """Account for one batch; a key that two of a group's rows share is new for the first only.
+
+    `stored`: what is new of each sheet, by the sheet's `id`.
+    """
     is_stored: dict[int, bool] = {}
+    has_grown: set[int] = set()
     for index, outcome in enumerate(batch.outcomes):
         if isinstance(outcome, NewRow) and _key(outcome) in new:
             new.discard(_key(outcome))
             is_stored[index] = True
-    return Receipt(batch, ledger(batch, is_stored=is_stored))
+        elif isinstance(outcome, NewRow) and _key(outcome) in grown:
+            grown.discard(_key(outcome))
+            has_grown.add(index)
+    of_sheets = [stored[id(sheet)] for sheet in batch.sheets]
+    lines = ledger(batch, is_stored=is_stored, has_grown=has_grown, stored=of_sheets)
+    return Receipt(batch, lines)
 
 
 def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:

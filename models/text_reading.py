@@ -230,8 +230,10 @@ def _is_turned(opened: "Image.Image") -> bool:
 
 def _opened(image: bytes) -> "Image.Image":
     """Header only: cheap, and enough to refuse what is no image or is too large."""
+    import pi_heif  # noqa: PLC0415 (heavy)
     from PIL import Image  # noqa: PLC0415 (heavy)
 
+    pi_heif.register_heif_opener()  # an iPhone's photos
     with _decoding():
         opened = Image.open(io.BytesIO(image))
     if opened.width * opened.height > MAX_PIXELS:

@@ -110,6 +110,7 @@ class Adapter:
     `roots` are further full paths of apps that accept no prefix. `own_token` finds a token where
     only this app puts it. `refused_status` is the status with which the app shows its user why a
     token is not accepted, where it is another than AM's. `link` is the app's own setup link.
+    `has_own_router`: its doors are not those that all adapters have.
     """
 
     name: str
@@ -123,6 +124,7 @@ class Adapter:
     own_token: Callable[[AppRequest], str | None] | None = None
     roots: tuple[str, ...] = ()
     refused_status: int | None = None
+    has_own_router: bool = False
 
 
 def json_reply(content: Any, *, status: int = 200) -> Reply:

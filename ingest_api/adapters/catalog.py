@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from ingest_api.adapters import (
+    activitywatch,
     colota,
     events,
     gpslogger,
@@ -38,6 +39,7 @@ ADAPTERS: Mapping[str, Adapter] = {
         influx.ADAPTER,
         otlp.ADAPTER,
         omi.ADAPTER,
+        activitywatch.ADAPTER,
         events.ADAPTER,
     )
 }

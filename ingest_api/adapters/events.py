@@ -9,6 +9,8 @@ a time is as old as its arrival.
 from collections.abc import Mapping
 from typing import Any
 
+import pyarrow as pa
+
 from ingest_api.adapters.adapter import (
     Adapter,
     AppRequest,
@@ -44,7 +46,8 @@ def read(request: AppRequest) -> list[Item]:
     if request.media_type == "application/x-www-form-urlencoded" and b"=" in request.body:
         return [_event(name, {**request.query, **request.form}, request)]
     elements, _ = elements_of(request.body, content_type=request.media_type)
-    return [_item(name, element, request) for element in elements]
+    rows = elements.to_pylist() if isinstance(elements, pa.Table) else elements
+    return [_item(name, element, request) for element in rows]
 
 
 def reply(_request: AppRequest, landed: Landed) -> Reply:

@@ -32,18 +32,27 @@ async def audio_stream(socket: WebSocket, device_id: str) -> None:
     with services.live.entered(Kind.AUDIO, user_id=principal.user_id, device_id=device_id):
         try:
             while True:
-                text = await socket.receive_text()
-                await socket.send_json(await _reply(socket, text, principal, device_id))
+                frame = await _receive(socket)
+                await socket.send_json(await _reply(socket, frame, principal, device_id))
         except WebSocketDisconnect:
             return
 
 
+async def _receive(socket: WebSocket) -> str | bytes:
+    """The next frame: some clients send their JSON as a binary one. Raises: WebSocketDisconnect."""
+    message = await socket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code") or status.WS_1000_NORMAL_CLOSURE)
+    text: str | None = message.get("text")
+    return message["bytes"] if text is None else text
+
+
 async def _reply(
-    socket: WebSocket, text: str, principal: Principal, device_id: str
+    socket: WebSocket, frame: str | bytes, principal: Principal, device_id: str
 ) -> dict[str, Any]:
     """The answer to one frame; an error tells the client to send the frame again."""
     try:
-        message = read_json(text)
+        message = read_json(frame)
         if not isinstance(message, dict):
             raise MalformedBodyError("a frame must be a JSON object")
         return await _dispatch(socket, message, principal, device_id)

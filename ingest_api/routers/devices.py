@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response, status
 
 from ingest_api import devices
+from ingest_api.audit import Tallied, mark_reading
 from ingest_api.auth import require
 from ingest_api.contents import json_body, read_model, read_small
 from ingest_api.devices import (
@@ -37,7 +38,7 @@ async def register(request: Request, response: Response, principal: Writer) -> d
         is_new = await devices.register(connection, principal.user_id, told)
         device = await devices.find(connection, principal.user_id, told.device_id)
     response.status_code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
-    return _answer(principal, device, told)
+    return _answer(request, principal, device, told)
 
 
 @router.get("/devices")
@@ -45,6 +46,7 @@ async def register(request: Request, response: Response, principal: Writer) -> d
 async def list_devices(
     request: Request,
     principal: Reader,
+    tally: Tallied,
     device_type: Annotated[str | None, Query(description="As it was sent.")] = None,
     is_active: Annotated[bool | None, Query(description="False: the retired ones.")] = None,
 ) -> list[dict[str, Any]]:
@@ -53,23 +55,28 @@ async def list_devices(
         found = await devices.list_all(
             connection, principal.user_id, device_type=device_type, is_active=is_active
         )
+    tally.count = len(found)
     return [devices.described(device) for device in found]
 
 
 @router.get("/devices/activity")
-async def activity(request: Request, principal: Reader) -> list[dict[str, Any]]:
+async def activity(request: Request, principal: Reader, tally: Tallied) -> list[dict[str, Any]]:
     """How active each device is: active (an hour), idle (a day), inactive (a week), offline."""
     now = datetime.now(UTC)
     async with pooled(_services(request).pool) as connection:
         found = await devices.list_all(connection, principal.user_id)
+    tally.count = len(found)
     return [devices.described_activity(device, now=now) for device in found]
 
 
 @router.get("/devices/{device_id}")
-async def get_device(request: Request, device_id: str, principal: Reader) -> dict[str, Any]:
+async def get_device(
+    request: Request, device_id: str, principal: Reader, tally: Tallied
+) -> dict[str, Any]:
     """One device; one that was merged says into which."""
     async with pooled(_services(request).pool) as connection:
         found = await devices.find(connection, principal.user_id, _named(device_id))
+    tally.count = 1
     return devices.described(found)
 
 
@@ -80,7 +87,7 @@ async def change(request: Request, device_id: str, principal: Writer) -> dict[st
     facts = read_model(DeviceFacts, _without_id(await read_small(request)))
     async with pooled(_services(request).pool) as connection:
         found = await devices.change(connection, principal.user_id, _named(device_id), facts)
-    return _answer(principal, found, facts)
+    return _answer(request, principal, found, facts)
 
 
 @router.delete("/devices/{device_id}", status_code=204)
@@ -111,10 +118,14 @@ async def part(request: Request, device_id: str, alias_id: str, principal: Admin
         )
 
 
-def _answer(principal: Principal, device: Device, told: DeviceFacts) -> dict[str, Any]:
+def _answer(
+    request: Request, principal: Principal, device: Device, told: DeviceFacts
+) -> dict[str, Any]:
     """The device as it is known now; who may only write is told what was just said, no more."""
-    is_reader = principal.may(Scope.READ)
-    return devices.described(device if is_reader else devices.as_told(device, told))
+    if not principal.may(Scope.READ):
+        return devices.described(devices.as_told(device, told))
+    mark_reading(request, principal)
+    return devices.described(device)
 
 
 def _without_id(content: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
+from ingest_api.audit import Tallied
 from ingest_api.routers.asking import Reader, Stores, answering
 from resources.ledger import Line, read_ledger
 
@@ -16,6 +17,7 @@ router = APIRouter(tags=["asking"])
 def ledger(
     principal: Reader,
     stores: Stores,
+    tally: Tallied,
     day: Annotated[date | None, Query(description="UTC; today without it.")] = None,
 ) -> dict[str, Any]:
     """Received = stored + duplicate + rejected, per device, stream and day; and the rows there are.
@@ -26,6 +28,7 @@ def ledger(
     asked = day or today
     with answering(), stores.hot.reader(principal.user_id) as connection:
         found = read_ledger(connection, stores.registry, day=asked, today=today)
+    tally.count = len(found.lines)
     return {
         "day": asked,
         "is_adding_up": found.is_adding_up,

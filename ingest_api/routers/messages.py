@@ -19,7 +19,7 @@ from ingest_api.batch import ElementRouter, to_stream
 from ingest_api.bodies import elements_of, read_body
 from ingest_api.errors import MalformedBodyError, NotFoundError
 from ingest_api.landing import Arrival
-from ingest_api.mixed_doors import mixed_doors
+from ingest_api.mixed_doors import mixed_doors, unfolded
 from ingest_api.services import Services
 from ingest_api.tokens import Principal, Scope
 
@@ -64,14 +64,15 @@ async def receive(request: Request, principal: Principal, route: ElementRouter) 
     services: Services = request.app.state.services
     body = await read_body(request, limit=services.settings.api_max_body_mb << 20)
     elements, is_single = elements_of(body, content_type=request.headers.get("content-type", ""))
-    if not elements:
+    elements = unfolded(request.scope["path"], elements)
+    if len(elements) == 0:
         raise MalformedBodyError("the body holds no element")
     trace_id: str = request.state.trace_id
     receipt = await services.landing.land(
         Arrival(
             elements=elements,
             route=route,
-            door=request.url.path,
+            door=request.scope["path"],
             principal=principal,
             size=len(body),
             device_id=request.headers.get("x-device-id"),

@@ -8,13 +8,13 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 
-from ingest_api.audit import Tallied, audited
+from ingest_api.audit import Tallied
 from ingest_api.errors import NotFoundError
 from ingest_api.routers.asking import Reader, Stores, answering
 from resources.lineage import Source, Step, trace
 from resources.timeline import read_around
 
-router = APIRouter(tags=["asking"], route_class=audited("moments"))
+router = APIRouter(tags=["asking"])
 
 
 @router.get("/v1/moments/{moment_id}")

@@ -142,8 +142,11 @@ async def _take_query(line: Line, _frame: Frame) -> None:
     except UnknownDeviceError:
         await line.send(reply("device_info", **told))
         return
-    is_reader = line.principal.may(Scope.READ)
-    shown = devices.described(device if is_reader else devices.as_told(device, DeviceFacts()))
+    if line.principal.may(Scope.READ):
+        await line.note_reading()
+    else:
+        device = devices.as_told(device, DeviceFacts())
+    shown = devices.described(device)
     await line.send(reply("device_info", **jsonable_encoder(shown), is_registered=True))
 
 

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from ingest_api.audit import Tallied, audited
+from ingest_api.audit import Tallied
 from ingest_api.routers.asking import Reader, Stores, answering
 from resources.vectors import MAX_LIMIT, SearchRequest
 
-router = APIRouter(tags=["asking"], route_class=audited("search"))
+router = APIRouter(tags=["asking"])
 
 
 class Question(BaseModel):

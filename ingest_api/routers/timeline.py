@@ -6,11 +6,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from ingest_api.audit import Tallied, audited
+from ingest_api.audit import Tallied
 from ingest_api.routers.asking import Reader, Stores, answering
 from resources.timeline import MAX_LIMIT, Cursor, Page, TimelineRequest, check, read_page
 
-router = APIRouter(tags=["asking"], route_class=audited("timeline"))
+router = APIRouter(tags=["asking"])
 DEFAULT_SPAN = timedelta(days=1)
 
 

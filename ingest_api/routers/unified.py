@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 
 from ingest_api.answers import SERVICE
+from ingest_api.audit import Tallied
 from ingest_api.auth import require
 from ingest_api.errors import NotFoundError
 from ingest_api.live import Kind
@@ -121,11 +122,12 @@ async def metadata_types() -> dict[str, Any]:
 
 @router.get("/audio/connections")
 async def audio_connections(
-    request: Request, principal: Annotated[Principal, Depends(require(Scope.READ))]
+    request: Request, principal: Annotated[Principal, Depends(require(Scope.READ))], tally: Tallied
 ) -> dict[str, Any]:
     """The user's devices that stream sound to this process now."""
     services: Services = request.app.state.services
     device_ids = services.live.device_ids(Kind.AUDIO, user_id=principal.user_id)
+    tally.count = len(device_ids)
     return {
         "active_connections": len(device_ids),
         "connected_devices": sorted(set(device_ids)),

@@ -105,7 +105,10 @@ async def presign_blob(principal: Writing, uploads: UnderWay, place: Place) -> P
 
 @router.post("/v1/blobs/uploads", status_code=status.HTTP_201_CREATED, responses=refusals(404, 409))
 async def begin_upload(principal: Writing, uploads: UnderWay, place: Place) -> UploadState:
-    """Begin an upload in parts, which can go on after a lost connection for 7 days."""
+    """Begin an upload in parts, which can go on after a lost connection for 7 days.
+
+    Where one is open for the same blob the answer is that one, with the parts that it has.
+    """
     return await uploads.begin(principal.user_id, place)
 
 

@@ -5,7 +5,8 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,12 +14,18 @@ import httpx
 import psycopg
 import pytest
 
+from infra.api import SERVER
 from infra.ports import choose_free
 from ingest_api.tokens import Scope, create_token
 from resources.connections import Connections
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 SECTIONS: dict[str, list[str]] = {}
+HEAD = """# Measured
+
+`make bench` writes this page, and each bench its own section of it. Ratios compare things measured
+in one run on one machine; absolute numbers are worth little elsewhere. Client and servers share the
+machine, and every row and blob is committed and fsynced before its answer."""
 
 
 @pytest.fixture
@@ -30,13 +37,22 @@ def note(request: pytest.FixtureRequest) -> Iterator[list[str]]:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the page once all benches have run well."""
+    """Write the sections of the benches that ran, once all of them have run well; keep the rest."""
     if SECTIONS and session.testsfailed == 0:
-        body = "\n\n".join(f"## {title}\n\n" + "\n".join(part) for title, part in SECTIONS.items())
-        RESULTS.write_text(f"{_head()}\n\n{body}\n")
+        found = sections(RESULTS.read_text()) if RESULTS.exists() else {}
+        ran = {title: "\n".join([_machine(), "", *part]) for title, part in SECTIONS.items()}
+        body = "\n\n".join(f"## {title}\n\n{part}" for title, part in {**found, **ran}.items())
+        RESULTS.write_text(f"{HEAD}\n\n{body}\n")
 
 
-def _head() -> str:
+def sections(page: str) -> dict[str, str]:
+    """The page's sections by title, as they stand there."""
+    parts = page.split("\n## ")[1:]
+    pairs = (part.partition("\n") for part in parts)
+    return {title.strip(): body.strip() for title, _, body in pairs}
+
+
+def _machine() -> str:
     model = next(
         (
             line.partition(":")[2].strip()
@@ -47,20 +63,38 @@ def _head() -> str:
     )
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
-        "# Measured\n\n`make bench` writes this page. Ratios compare things measured in one run on "
-        "one machine;\nabsolute numbers are worth little elsewhere.\n\n"
         f"{datetime.now(UTC):%F}, {model}, {os.cpu_count()} cores, {memory_gib:.0f} GiB, "
-        f"Linux {platform.release().split('-')[0]}, Python {platform.python_version()}. "
-        "Client and servers share the machine."
+        f"Linux {platform.release().split('-')[0]}, Python {platform.python_version()}."
     )
 
 
+@dataclass(frozen=True)
+class Served:
+    """A server process of a bench."""
+
+    port: int
+    pid: int
+
+    @property
+    def cpu_s(self) -> float:
+        """Seconds of processor time it has used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
+    def memory_mib(self) -> float:
+        """What it keeps in memory."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
 @pytest.fixture(scope="module")
-def api_port(connections: Connections, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def api(connections: Connections, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The API as `am up` starts it: a process of its own."""
     port = choose_free(["api"])["api"]
     environment = os.environ | {
         "AM_HOME": str(tmp_path_factory.mktemp("bench-home")),
+        "AM_API_PORT": str(port),
         "AM_DATABASE_URL": connections.database_url,
         "AM_S3_ENDPOINT": connections.s3_endpoint,
         "AM_S3_ACCESS_KEY": connections.s3_access_key,
@@ -69,12 +103,16 @@ def api_port(connections: Connections, tmp_path_factory: pytest.TempPathFactory)
         "AM_LAKE_URI": connections.lake_uri,
         "AM_VECTORS_URI": connections.vectors_uri,
     }
-    command = [sys.executable, "-m", "uvicorn", "--factory", "--port", str(port)]
-    command += ["--no-access-log", "ingest_api.main:app_from_environment"]
-    with subprocess.Popen(command, env=environment) as process:
+    with subprocess.Popen([sys.executable, "-m", SERVER], env=environment) as process:
         _wait_ready(port)
-        yield port
+        yield Served(port, process.pid)
         process.terminate()
+
+
+@pytest.fixture(scope="module")
+def api_port(api: Served) -> int:
+    """Where it answers."""
+    return api.port
 
 
 def _wait_ready(port: int) -> None:
@@ -89,9 +127,24 @@ def _wait_ready(port: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def token(connections: Connections) -> str:
+def token_for(connections: Connections) -> Callable[[str], str]:
+    """Makes tokens that may write as any device of a user."""
+
+    def make(user: str) -> str:
+        with psycopg.connect(connections.database_url) as connection:
+            scopes = frozenset({Scope.ADMIN})
+            return create_token(connection, user_id=user, device_id="*", scopes=scopes)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def token(token_for: Callable[[str], str]) -> str:
     """May write as any device of one user."""
-    with psycopg.connect(connections.database_url) as connection:
-        return create_token(
-            connection, user_id="bench", device_id="*", scopes=frozenset({Scope.ADMIN})
-        )
+    return token_for("bench")
+
+
+@pytest.fixture(scope="module")
+def tokens(token_for: Callable[[str], str]) -> list[str]:
+    """One a connection: each has its own share of what a token may send."""
+    return [token_for("bench") for _ in range(16)]

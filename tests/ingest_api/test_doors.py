@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -15,6 +15,7 @@ from am_assets.streams.registry import REGISTRY
 from am_assets.streams.stream import Door, Stream
 
 NOW = "2026-03-01T08:30:00.250+01:00"
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 GPS = {"latitude": 45.2, "longitude": 13.6, "accuracy": 8, "device_id": "phone"}
 HTTP_DOORS = [
     pytest.param(stream, door, id=door.path)
@@ -107,6 +108,35 @@ def test_ndjson_gzip_and_arrow_bring_the_same_rows(
     assert count(database, "device_sensor_gps_raw", user) == 30
 
 
+@pytest.mark.parametrize("number", [1, 100])  # one by one, and column by column
+def test_arrow_columns_of_kinds_that_json_lacks_are_kept_as_text(
+    client: httpx.Client, database: psycopg.Connection, user: str, number: int
+) -> None:
+    rows = [
+        {
+            **GPS,
+            "recorded_at": f"2026-03-01T08:{n // 60:02}:{n % 60:02}Z",
+            "fixed": NOON,
+            "raw": b"x",
+        }
+        for n in range(number)
+    ]
+    table = pa.Table.from_pylist(rows)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    answer = client.post(
+        "/v1/streams/device.sensor.gps.raw",
+        content=sink.getvalue().to_pybytes(),
+        headers={"Content-Type": "application/vnd.apache.arrow.stream"},
+    )
+    assert answer.json()["stored"] == number, answer.text
+    kept = database.execute(
+        "SELECT DISTINCT extra FROM am.device_sensor_gps_raw WHERE user_id = %s", (user,)
+    ).fetchall()
+    assert kept == [({"fixed": NOON.isoformat(), "raw": "eA=="},)]
+
+
 def test_a_clients_re_send_with_a_new_time_is_a_duplicate_for_streams_that_say_so(
     client: httpx.Client,
 ) -> None:
@@ -129,13 +159,64 @@ def test_a_batch_of_several_sensors_reaches_each_sensors_table(
             {**reading, "sensor_type": "gps", "value": {"latitude": 1, "longitude": 2}},
             {**reading, "sensor_type": "heartrate", "value": {"bpm": 61}},
             {**reading, "sensor_type": "mood", "value": {"level": 7}},
+            {**reading, "value": {"level": 7}},
         ],
     ).json()
-    assert (answer["status"], answer["stored"], answer["rejected"]) == ("partial", 2, 1)
+    assert (answer["status"], answer["stored"], answer["rejected"]) == ("partial", 3, 1)
     assert answer["dead_letters"][0]["code"] == "unknown_type"
     assert count(database, "device_health_heartrate_raw", user) == 1
+    assert count(database, "device_sensor_generic_raw", user) == 1
+
+
+def test_a_batch_may_hold_plain_numbers_and_come_as_an_object_with_readings(
+    client: httpx.Client, database: psycopg.Connection, user: str
+) -> None:
+    readings = [
+        {"sensor_type": "temperature", "value": 21.5, "unit": "celsius"},
+        {"sensor_type": "heartrate", "value": 61},
+        {"sensor_type": "light", "value": 120, "device_id": "watch"},
+        {"sensor_type": "cpu", "value": 17.5, "unit": "percent"},
+        {"sensor_type": "generic", "value": 7},
+        {"sensor_type": "gps", "value": 7},
+    ]
+    body = {"device_id": "laptop", "recorded_at": NOW, "readings": readings}
+    answers = [client.post("/sensor/batch", json=body).json() for _ in range(2)]
+    assert [(a["stored"], a["duplicate"], a["rejected"]) for a in answers] == [(5, 0, 1), (0, 5, 1)]
+    assert "latitude, longitude" in answers[0]["dead_letters"][0]["reason"]
+    rows = database.execute(
+        "SELECT device_id, illuminance_lux FROM am.device_sensor_light_raw WHERE user_id = %s",
+        (user,),
+    ).fetchall()
+    assert rows == [("watch", 120.0)]
 
 
 def test_the_openapi_document_describes_every_door(base_url: str) -> None:
     paths = httpx.get(f"{base_url}/openapi.json").json()["paths"]
     assert {door.path for _, door in (p.values for p in HTTP_DOORS)} <= set(paths)  # type: ignore[misc]
+
+
+# 48 x 32 pixels of one colour, as an iPhone packs them.
+HEIC = (
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAX1tZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAA"
+    "AAAAAAAAACJpbG9jAAAAAERAAAEAAQAAAAABoQABAAAAAAAAABoAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAABAABo"
+    "dmMxAAAAAA5waXRtAAAAAAABAAAA/WlwcnAAAADdaXBjbwAAAHZodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEA"
+    "GEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQAqQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbq5Ka5uAhoMCAAAAMDIAAA"
+    "AwAhYgABAAZEAcFzwIkAAAATY29scm5jbHgAAQANAAaAAAAAFGlzcGUAAAAAAAAAQAAAAEAAAAAoY2xhcAAAADAAAAAB"
+    "AAAAIAAAAAH////wAAAAAv///+AAAAACAAAAEHBpeGkAAAAAAwgICAAAABhpcG1hAAAAAAAAAAEAAQWBAgMFhAAAACJt"
+    "ZGF0AAAAFigBrxmA70mlvtMTh/6ngv8irWmPm4A="
+)
+
+
+def test_an_iphones_photo_is_kept_with_the_size_that_it_is_shown_in(
+    client: httpx.Client, database: psycopg.Connection, user: str
+) -> None:
+    sent = {"device_id": "iphone", "recorded_at": NOW, "image_data": HEIC, "width": 64}
+    assert client.post("/images/upload", json=sent).json()["stored"] == 1
+    cut = {**sent, "image_data": HEIC[:200]}
+    assert client.post("/images/upload", json=cut).json()["dead_letters"][0]["code"] == "bad_blob"
+    row = database.execute(
+        "SELECT media_type, width_px, height_px, blob_bytes, extra->>'claimed_width_px' "
+        "FROM am.device_image_camera_raw WHERE user_id = %s",
+        (user,),
+    ).fetchone()
+    assert row == ("image/heic", 48, 32, 443, "64")

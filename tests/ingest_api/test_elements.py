@@ -2,17 +2,21 @@
 
 import base64
 import json
+import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from am_assets.streams.registry import REGISTRY
 from ingest_api.batch import DeadLetter, read_batch, to_stream
-from ingest_api.elements import NewRow, read_element
-from ingest_api.envelope import Sender
+from ingest_api.elements import NewRow, check_content, read_element
+from ingest_api.envelope import NAMESPACE, Sender, read_envelope
+from ingest_api.errors import RejectedError
 
 GPS = REGISTRY["device.sensor.gps.raw"]
 AUDIO = REGISTRY["device.audio.raw"]
@@ -114,3 +118,21 @@ def test_every_element_is_a_row_or_a_dead_letter_that_keeps_it(elements: list[An
         assert isinstance(outcome, NewRow | DeadLetter)
         if isinstance(outcome, DeadLetter):
             assert json.dumps(json.loads(outcome.payload)) == json.dumps(element)
+
+
+@given(st.lists(st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.integers())))
+def test_a_list_of_numbers_gives_the_id_that_its_python_form_gives(samples: list[Any]) -> None:
+    stream = replace(GPS, identity=("latitude",))
+    told = read_envelope(FIX, sender=SENDER)
+    content = "\n".join((GPS.name, "p", "2026-02-01T06:00:00+00:00", repr([samples])))
+    assert told.event_id(stream, {"latitude": samples}) == uuid5(NAMESPACE, content)
+
+
+@given(st.recursive(st.floats(), lambda inner: st.lists(inner, max_size=4), max_leaves=9))
+def test_no_list_hides_a_number_that_is_not_finite(value: Any) -> None:
+    leaves = str(value).replace("[", " ").replace("]", " ").replace(",", " ").split()
+    if all(math.isfinite(float(leaf)) for leaf in leaves):
+        check_content({"value": value})
+    else:
+        with pytest.raises(RejectedError):
+            check_content({"value": value})

@@ -2,15 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
 import httpx
 import psycopg
 from psycopg_pool import AsyncConnectionPool
+from pydantic import SecretStr
 
 from am_assets.streams.registry import REGISTRY
+from ingest_api.adapters.sealing import seal
 from ingest_api.landing import LandingStage, Zones
 from ingest_api.limits import blob_limit
 from ingest_api.own_blobs import OwnBlobs
@@ -22,7 +24,13 @@ from resources.connections import Connections
 from tests.ingest_api.test_bad_input import GOOD, PATH
 
 
-def run(connections: Connections, ids: Sequence[UUID], *, max_future: timedelta) -> list[Replayed]:
+def run(
+    connections: Connections,
+    ids: Sequence[UUID],
+    *,
+    max_future: timedelta,
+    secrets: Mapping[str, SecretStr] | None = None,
+) -> list[Replayed]:
     """Replay with a stage of its own."""
 
     async def work() -> list[Replayed]:
@@ -42,7 +50,12 @@ def run(connections: Connections, ids: Sequence[UUID], *, max_future: timedelta)
             )
             async with pool.connection() as connection:
                 found = await replay(
-                    connection, stage=stage, blobs=blobs, registry=REGISTRY, ids=ids
+                    connection,
+                    stage=stage,
+                    blobs=blobs,
+                    registry=REGISTRY,
+                    ids=ids,
+                    secrets=secrets,
                 )
         await writer.stop()
         return found
@@ -79,3 +92,65 @@ def test_a_large_dead_letter_keeps_its_payload_in_the_object_store(
     assert row is not None
     assert row[0] is None
     assert json.loads(BlobStore(connections).get(row[1])) == bad
+
+
+def test_a_body_that_an_adapter_could_not_read_is_read_once_more_by_the_adapter(
+    client: httpx.Client, database: psycopg.Connection, connections: Connections, user: str
+) -> None:
+    fix = json.dumps({"_type": "location", "lat": 48.1, "lon": 11.5, "tst": 1704067200}).encode()
+    sealed = {"_type": "encrypted", "data": seal(fix, secret="flour")}
+    path = f"/owntracks/pub?u={user}&d=phone"
+    assert client.post(path, json=sealed).json() == []
+    ids = [row[0] for row in open_letters(database, user)]
+    still = run(connections, ids, max_future=timedelta(days=1))
+    assert [(one.is_taken, "encrypted" in one.reason) for one in still] == [(False, True)]
+    taken = run(connections, ids, max_future=timedelta(days=1), secrets={user: SecretStr("flour")})
+    assert [one.is_taken for one in taken] == [True]
+    rows = database.execute(
+        "SELECT device_id, latitude FROM am.device_sensor_gps_raw WHERE user_id = %s", (user,)
+    ).fetchall()
+    assert rows == [("phone", 48.1)]
+    assert open_letters(database, user) == []
+
+
+def test_of_a_body_read_once_more_each_element_stands_for_itself(
+    client: httpx.Client, database: psycopg.Connection, connections: Connections, user: str
+) -> None:
+    about = {"timestamp": "2024-01-01T00:00:00Z", "device_id": "iphone"}
+    place = {"type": "Point", "coordinates": [11.5, 48.1]}
+    good = {"type": "Feature", "geometry": place, "properties": about}
+    bad = {**good, "geometry": {"type": "Point", "coordinates": [11.5, 95]}}
+    body = {"locations": [good, bad]}
+    client.post("/overland", content=b"{broken", params={"device_id": "iphone"})
+    # What an adapter of an earlier version did not understand, and this one does.
+    database.execute(
+        "UPDATE am.dead_letter SET payload = %s WHERE user_id = %s",
+        (json.dumps(body).encode(), user),
+    )
+    (letter,) = open_letters(database, user)
+    taken = run(connections, [letter[0]], max_future=timedelta(days=1))
+    assert [one.is_taken for one in taken] == [True]
+    left = open_letters(database, user)
+    assert [(stream, code) for _, stream, code in left] == [("device.sensor.gps.raw", "bad_value")]
+
+
+def test_a_letter_keeps_what_its_adapter_needs_and_no_token(
+    client: httpx.Client, database: psycopg.Connection, user: str
+) -> None:
+    token = client.headers["Authorization"].removeprefix("Bearer ")
+    client.post(f"/traccar/{token}?id=&lat=x&token={token}", headers={"Cookie": "c=1"})
+    row = database.execute(
+        "SELECT request, payload FROM am.dead_letter WHERE user_id = %s", (user,)
+    ).fetchone()
+    assert row is not None
+    assert row[0]["query"] == {"id": "", "lat": "x"}
+    assert token.encode() not in json.dumps(row[0]).encode() + bytes(row[1])
+
+
+def open_letters(database: psycopg.Connection, user: str) -> list[tuple[UUID, str, str]]:
+    """Id, stream and code of a user's open dead letters."""
+    return database.execute(
+        "SELECT dead_letter_id, stream, code FROM am.dead_letter "
+        "WHERE user_id = %s AND state = 'open'",
+        (user,),
+    ).fetchall()

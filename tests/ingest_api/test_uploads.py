@@ -284,10 +284,21 @@ def test_an_abandoned_upload_is_swept_once_it_has_expired(
 
 def test_a_user_has_only_so_many_uploads_open(client: httpx.Client) -> None:
     statuses = [
-        client.post("/v1/blobs/uploads", json={**PLACE, "sha256": sha256(b"x")}).status_code
-        for _ in range(33)
+        client.post("/v1/blobs/uploads", json={**PLACE, "sha256": sha256(bytes([n]))}).status_code
+        for n in range(33)
     ]
     assert statuses == [201] * 32 + [409]
+
+
+def test_an_upload_begun_anew_goes_on_with_the_parts_that_are_there(client: httpx.Client) -> None:
+    content = sound()
+    path = begun(client, content)
+    client.put(f"{path}/1", content=content).raise_for_status()
+    again = client.post("/v1/blobs/uploads", json={**PLACE, "sha256": sha256(content)}).json()
+    assert again["upload_id"] == path.rpartition("/")[2]
+    assert [part["part"] for part in again["parts"]] == [1]
+    assert client.post(f"{path}/complete").json()["byte_count"] == len(content)
+    assert begun(client, content) != path
 
 
 def test_a_presigned_upload_takes_the_bytes_past_am_and_am_verifies_them(

@@ -21,7 +21,6 @@ from am_assets.streams.health import HEART_RATE
 from am_assets.streams.registry import REGISTRY
 from am_assets.streams.text import TRANSCRIPT
 from ingest_api import middleware
-from ingest_api.audit import Reading
 from ingest_api.errors import IngestError
 from ingest_api.limits import RateLimits
 from ingest_api.routers import blobs, ledger, moments, search, timeline
@@ -55,16 +54,6 @@ class NameIsToken:
 
     async def trusted(self, _request: object, _token: str | None) -> None:
         """Nobody is let in without one."""
-
-
-class Notebook:
-    """Takes the audit log's lines."""
-
-    def __init__(self) -> None:
-        self.readings: list[Reading] = []
-
-    async def note(self, reading: Reading) -> None:
-        self.readings.append(reading)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +104,7 @@ def client_for(filled: Connections) -> ClientFor:
         asking = Asking.build(filled, REGISTRY, compute, model_id=MODEL)
         rates = RateLimits(Settings())
         app.state.services = SimpleNamespace(
-            asking=asking, authenticator=NameIsToken(), rates=rates, auditor=Notebook()
+            asking=asking, authenticator=NameIsToken(), rates=rates
         )
         app.add_exception_handler(IngestError, middleware.refuse)
         for routes in (timeline, search, moments, ledger, blobs):
