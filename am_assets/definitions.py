@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from dagster import (
+    AssetsDefinition,
     AssetSelection,
     AutomationConditionSensorDefinition,
     DefaultSensorStatus,
@@ -17,6 +18,7 @@ from am_assets.derived.asset import derived_asset
 from am_assets.derived.catalog import ENRICHMENTS
 from am_assets.derived.enrichment import Enrichment
 from am_assets.out.asset import day_digest_asset
+from am_assets.out.trino_tables import trino_assets
 from am_assets.process import Tools
 from am_assets.raw.asset import raw_asset
 from am_assets.streams.registry import REGISTRY, Registry
@@ -52,6 +54,7 @@ def build_defs(
             *(raw_asset(stream) for stream in registry.raw),
             *(derived_asset(enrichment) for enrichment in enrichments),
             day_digest_asset(),
+            *_trino_assets(),
         ],
         asset_checks=[
             make(stream)
@@ -66,6 +69,13 @@ def build_defs(
         resources=dict(resources or {"tools": _tools_resource()}),
         # A run is one or a few small steps: a process for each would cost more than they do.
         executor=in_process_executor,
+    )
+
+
+def _trino_assets() -> list[AssetsDefinition]:
+    settings = Settings()
+    return trino_assets(
+        settings.trino_url, user=settings.trino_user, attach=settings.home / "attach"
     )
 
 

@@ -1,7 +1,7 @@
 """What an enrichment works on, fetched for the items that were claimed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Protocol
 from uuid import UUID
@@ -15,7 +15,8 @@ from am_assets.streams.registry import Registry
 from am_assets.streams.stream import Stream
 from resources.blobs import BlobAbsentError
 from resources.hot import HotStore, Snapshot, Span, table_of
-from resources.work import HOUR, Claimed, Unit
+from resources.sequences import Links, sequences
+from resources.work import HOUR, Claimed, Unit, read_links
 
 Row = dict[str, Any]
 Key = tuple[str, UUID]
@@ -32,7 +33,9 @@ class BlobReader(Protocol):
 
 @dataclass(frozen=True)
 class Gone:
-    """The item's source is no more; nothing can be derived from it."""
+    """The item's source is no more, or is worked on as part of another item."""
+
+    reason: str = "its source row is gone"
 
 
 Fetched = Item | Gone | Failed
@@ -54,7 +57,38 @@ class ItemSource:
         with self.hot.snapshot() as snapshot:
             if enrichment.unit is Unit.HOUR:
                 return [self._hour(enrichment, item, snapshot) for item in claimed]
+            if enrichment.unit is Unit.SEQUENCE:
+                return self._sequences(enrichment, claimed, snapshot)
             return self._rows(enrichment, claimed, snapshot)
+
+    def _sequences(
+        self, enrichment: Enrichment, claimed: Sequence[Claimed], snapshot: Snapshot
+    ) -> list[Fetched]:
+        found = {
+            (one[0].user_id, one[0].event_id): one
+            for source, span in {_day_of(item) for item in claimed}
+            for one in sequences(read_links(snapshot.connection, self.registry[source], span))
+        }
+        return [
+            self._sequence(enrichment, item, found.get((item.user_id, item.item_id)), snapshot)
+            for item in claimed
+        ]
+
+    def _sequence(
+        self, enrichment: Enrichment, item: Claimed, links: Links | None, snapshot: Snapshot
+    ) -> Fetched:
+        """A row that does not begin a sequence (any more) gives nothing of its own."""
+        if links is None:
+            return Gone("it follows another, or is gone")
+        members = [replace(item, item_id=one.event_id, ts=one.begin) for one in links]
+        fetched = self._rows(enrichment, members, snapshot)
+        parts = tuple(one for one in fetched if isinstance(one, Item))
+        # What cannot be read is left out, unless it is all there is.
+        return (
+            replace(parts[0], item_id=item.item_id, ts=item.ts, parts=parts)
+            if parts
+            else fetched[0]
+        )
 
     def _hour(self, enrichment: Enrichment, item: Claimed, snapshot: Snapshot) -> Fetched:
         source = self.registry[item.source_stream]
@@ -107,6 +141,12 @@ class ItemSource:
                 if (key[0], row["source_event_id"]) in origins
             }
         return types
+
+
+def _day_of(item: Claimed) -> tuple[str, Span]:
+    """Where the item's neighbours are."""
+    day = Span.of_day(item.day)
+    return item.source_stream, replace(day, user_id=item.user_id, device_id=item.device_id)
 
 
 def _read_rows(snapshot: Snapshot, source: Stream, claimed: Sequence[Claimed]) -> dict[Key, Row]:

@@ -31,7 +31,7 @@ from resources.connections import Connections
 from resources.hot import HotStore
 from resources.lake import Lake, Published
 from resources.vectors import VectorStore
-from resources.work import Claimed, Settled, State, WorkQueue, WorkSession
+from resources.work import Claimed, Recent, Settled, State, WorkQueue, WorkSession
 
 LOADERS: Mapping[Task, Callable[[Compute], Model]] = {
     Task.VOICE_ACTIVITY: lambda compute: compute.voice_activity(),
@@ -103,23 +103,33 @@ class Progress:
     counts: Counts
 
 
-def process(enrichment: Enrichment, day: date, tools: Tools, *, run_id: str) -> Counts:
+def process(
+    enrichment: Enrichment,
+    day: date,
+    tools: Tools,
+    *,
+    run_id: str,
+    recent: Recent | None = None,
+    limit: int | None = None,
+) -> Counts:
     """Do what an enrichment has to do on a UTC day. Doing it again changes nothing.
 
+    `recent` leaves the rest to others; a `limit` makes it one batch of at most so many items.
     Items whose model is unavailable end as blocked and an item that is at fault as failed; any
     other error ends the call, with its items free again.
     Raises: psycopg.Error, resources.blobs.BlobUnreachableError, and whatever is wrong in the code.
     """
     with tools.work.session() as session:
-        counts = Counts(enqueued=session.enqueue(enrichment, day))
-        if not session.count_open(enrichment, day):
+        counts = Counts(enqueued=session.enqueue(enrichment, day, recent=recent))
+        if not session.count_open(enrichment, day, recent=recent):
             return counts
         lacking = missing_model(enrichment, tools.compute)
         if lacking is not None:
             blocked = session.block(enrichment, day, reason=lacking)
             return Counts(enqueued=counts.enqueued, blocked=blocked, reason=lacking)
         session.unblock(enrichment, day)
-        return _work_off(_Shift(enrichment, day, tools, session, run_id), counts)
+        shift = _Shift(enrichment, day, tools, session, run_id, recent)
+        return _work_off(shift, counts, limit=limit)
 
 
 def process_pending(
@@ -137,13 +147,19 @@ def process_pending(
     publish_raw(tools, day=day, run_id=run_id)
     told: list[Progress] = []
     for enrichment in enrichments:
-        days = [day] if day else [one.day for one in tools.work.open_days(enrichment)]
-        for open_day in days:
+        for open_day in [day] if day else days_to_do(enrichment, tools):
             counts = process(enrichment, open_day, tools, run_id=run_id)
             publish_output(enrichment, open_day, tools, run_id=run_id)
             told.append(Progress(enrichment.name, open_day, counts))
             on_progress(told[-1])
     return told
+
+
+def days_to_do(enrichment: Enrichment, tools: Tools) -> list[date]:
+    """Days with items to do, and those of which others have left the publishing; oldest first."""
+    outputs = [enrichment.output] if enrichment.output else []
+    unpublished = {one.day for one in tools.lake.days_behind(outputs)}
+    return sorted(unpublished | {one.day for one in tools.work.open_days(enrichment)})
 
 
 def publish_raw(tools: Tools, *, day: date | None, run_id: str) -> list[Published]:
@@ -191,15 +207,17 @@ class _Shift:
     tools: Tools
     session: WorkSession
     run_id: str
+    recent: Recent | None
 
 
 _Ended = tuple[Claimed, Fetched, Outcome | Gone]
 
 
-def _work_off(shift: _Shift, counts: Counts) -> Counts:
+def _work_off(shift: _Shift, counts: Counts, *, limit: int | None) -> Counts:
     source = ItemSource(shift.tools.hot, shift.tools.blobs, shift.tools.registry)
     enrichment, session = shift.enrichment, shift.session
-    while claimed := session.claim(enrichment, shift.day, enrichment.batch):
+    most = enrichment.batch if limit is None else min(limit, enrichment.batch)
+    while claimed := session.claim(enrichment, shift.day, most, recent=shift.recent):
         try:
             settled = _settle_all(shift, claimed, source.fetch(enrichment, claimed))
             session.finish(enrichment, settled, run_id=shift.run_id)
@@ -207,7 +225,7 @@ def _work_off(shift: _Shift, counts: Counts) -> Counts:
             session.release(enrichment, claimed, reason=repr(error))
             raise
         counts = counts.plus(settled)
-        if any(one.state is State.BLOCKED for one in settled):
+        if limit is not None or any(one.state is State.BLOCKED for one in settled):
             break
     return counts
 
@@ -285,8 +303,8 @@ def _state_of(end: Outcome | Gone) -> tuple[State, str | None]:
             return State.DONE, None
         case NothingFound():
             return State.EMPTY, None
-        case Gone():
-            return State.EMPTY, "its source row is gone"
+        case Gone(reason):
+            return State.EMPTY, reason
         case Failed(reason):
             return State.FAILED, reason
 

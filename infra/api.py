@@ -60,7 +60,7 @@ class Api:
 
 def reachable(host: str) -> str:
     """The address that answers on this machine when a server listens on `host`."""
-    return LOOPBACK if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
+    return LOOPBACK if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound # nosec B104
 
 
 def get_json(host: str, port: int, path: str, *, certificate: Path | None = None) -> None:

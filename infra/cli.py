@@ -37,6 +37,7 @@ LATER = {
     "backfill": ("infra.commands.backfill", "Compute a range of days again, through Dagster."),
     "dead-letters": ("infra.commands.dead_letters", "List, show and replay what was rejected."),
     "ledger": ("infra.commands.ledger", "Show that the counts add up."),
+    "collect": ("infra.commands.collect", "Collect what happens on this desktop."),
 }
 WATCH_S = 1.0
 
@@ -84,9 +85,12 @@ app = typer.Typer(
 def up(
     detach: Annotated[bool, typer.Option("--detach", help="Return once all is ready.")] = False,
     tls_cert: Annotated[
-        Path | None, typer.Option(help="PEM: the API speaks TLS, from then on at every start.")
+        Path | None,
+        typer.Option(exists=True, help="PEM: the API speaks TLS, from then on at every start."),
     ] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="PEM, of the certificate.")] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(exists=True, help="PEM, of the certificate.")
+    ] = None,
     is_tls: Annotated[bool, typer.Option("--tls/--no-tls", help="No more TLS.")] = True,
 ) -> None:
     """Start the stack; without --detach stay until Ctrl-C, then stop it."""
@@ -155,7 +159,8 @@ def _trusted_line(trusted: list[str] | None) -> str:
 def _status_line(part: dict[str, Any]) -> str:
     sign = "ready " if part["is_ready"] else "NOT OK"
     uptime = "-" if part["uptime_s"] is None else f"{part['uptime_s']:.0f} s"
-    where = f"pid {part['pid'] or '-':<8} port {part['port'] or '-':<6} up {uptime:<9}"
+    memory = "-" if part["memory_mb"] is None else f"{part['memory_mb']} MB"
+    where = f"pid {part['pid'] or '-':<8} port {part['port'] or '-':<6} up {uptime:<9} {memory:<8}"
     return f"{sign}  {part['name']:<15} {part['state']:<9} {where} {part['problem'] or ''}".rstrip()
 
 

@@ -6,25 +6,27 @@ A check looks at one thing and gives its findings; none of them changes anything
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import psutil
 import psycopg
 from packaging.requirements import Requirement
 
-from infra.errors import AddressError, HomeError
+from infra.errors import AddressError, HomeError, NotReadyError
 from infra.home import load_state
 from infra.migrate import current_revision, newest_revision
+from infra.mqtt import Mqtt
 from infra.ports import LOOPBACK, holder_of, is_free
 from infra.postgres import as_server_user
 from infra.processes import processes_of
 from infra.stack import Stack
 from infra.weights import Presence, WeightState, list_weights
+from ingest_api.mqtt_rules import MqttSettingsError, broker_of, rules_of
 from ingest_api.settings import StackNotFoundError
 
 Level = Literal["ok", "note", "error"]
@@ -192,13 +194,41 @@ def check_parts(stack: Stack) -> list[Finding]:
     if not stack.supervisor.is_alive:
         return [Finding("parts", "note", "the stack is not running", "`am up`")]
     return [
-        Finding("parts", "ok", f"{part.name} answers")
+        Finding("parts", "ok", f"{part.name} answers, {part.memory_mb} MB of memory")
         if part.is_ready
         else Finding(
             "parts", "error", f"{part.name}: {part.problem}", f"`am logs {part.name}`, `am up`"
         )
         for part in stack.status()
     ]
+
+
+def check_broker(stack: Stack) -> list[Finding]:
+    """Whether the MQTT subscriber, where there is one, hears its broker and lands what it hears."""
+    if stack.settings.mqtt_url is None:
+        return []
+    try:
+        broker_of(stack.settings.mqtt_url.get_secret_value())
+        rules_of(stack.settings.mqtt_users)
+    except MqttSettingsError as wrong:
+        return [Finding("mqtt", "error", str(wrong), "As it says; `am connect owntracks-mqtt`.")]
+    if not stack.supervisor.is_alive:
+        return []
+    try:
+        return [judge_broker(Mqtt(stack.home, {}).pulse())]
+    except NotReadyError as wrong:
+        return [Finding("mqtt", "error", str(wrong), "`am logs mqtt`")]
+
+
+def judge_broker(pulse: Mapping[str, Any]) -> Finding:
+    """What the subscriber's own word means."""
+    if not pulse["is_connected"]:
+        todo = "It tries again by itself: look at the broker, its account for AM, AM_MQTT_URL."
+        return Finding("mqtt", "error", str(pulse["problem"]), todo)
+    text = f"connected to {pulse['broker']}, {pulse['taken']} messages taken"
+    if pulse["waiting"]:
+        return Finding("mqtt", "note", f"{text}, {pulse['waiting']} wait", "`am logs mqtt`")
+    return Finding("mqtt", "ok", text)
 
 
 def check_database(stack: Stack) -> list[Finding]:
@@ -258,6 +288,7 @@ STACK_CHECKS: Sequence[Callable[[Stack], list[Finding]]] = (
     check_left_overs,
     check_ports,
     check_parts,
+    check_broker,
     check_database,
     check_file_times,
 )

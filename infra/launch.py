@@ -27,7 +27,7 @@ def become(part: str, home: Home) -> None:
     inherited = dict(os.environ) if plan["inherits_env"] else {}
     environment = {**inherited, **plan["env"], MARK: f"{home.stack_id}/{part}"}
     os.chdir(plan["cwd"])
-    os.execve(plan["argv"][0], plan["argv"], environment)  # noqa: S606 - becoming it is the point
+    os.execve(plan["argv"][0], plan["argv"], environment)  # noqa: S606 - becoming it is the point # nosec B606
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import NullPool
 
-from am_assets.schemas import postgres, timeline
+from am_assets.schemas import errors, postgres, timeline
 from am_assets.streams.registry import REGISTRY, Registry
 from am_assets.streams.stream import Stream
 
@@ -77,7 +77,7 @@ def registry_statements(streams: Iterable[Stream], *, is_timescale: bool) -> lis
         for statement in postgres.stream_statements(stream, is_timescale=is_timescale)
     ]
     store = [f"CREATE SCHEMA IF NOT EXISTS {postgres.STORE}"] if is_timescale else []
-    return [*store, *statements, *timeline.hot_timeline(chosen)]
+    return [*store, *statements, *timeline.hot_timeline(chosen), *errors.error_views()]
 
 
 def _execute_all(connection: psycopg.Connection, statements: Sequence[str]) -> None:

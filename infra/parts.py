@@ -1,6 +1,7 @@
 """What a part of the stack is: one frozen description, the same for every server.
 
-The descriptions themselves are in `postgres.py`, `objects.py`, `api.py` and `orchestration.py`.
+The descriptions themselves are in `postgres.py`, `objects.py`, `api.py`, `orchestration.py` and
+`hot.py`.
 """
 
 import json
@@ -23,7 +24,7 @@ def nothing() -> None:
 
 @dataclass(frozen=True)
 class Part:
-    """One supervised process.
+    """One supervised process. `port` None = it listens nowhere.
 
     `is_ready(started)` raises while the part does not answer as it should; `started` is the epoch
     second at which its process began. `prepare` runs before every start of the stack, `complete`
@@ -33,7 +34,7 @@ class Part:
     name: str
     argv: Sequence[str]
     cwd: Path
-    port: int
+    port: int | None
     check: Callable[[float], None]
     stage: int = APPS
     env: Mapping[str, str] = field(default_factory=dict)

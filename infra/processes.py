@@ -58,3 +58,11 @@ def _send(process: psutil.Process, number: signal.Signals) -> None:
         process.send_signal(number)
     except psutil.NoSuchProcess:
         return
+
+
+def memory_of(pid: int) -> int | None:
+    """Megabytes of memory that a process holds; None where there is none by that id."""
+    try:
+        return round(psutil.Process(pid).memory_info().rss / 1e6)
+    except psutil.NoSuchProcess:
+        return None

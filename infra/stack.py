@@ -18,19 +18,23 @@ from typing import Any
 from infra.api import Api, environment
 from infra.errors import NotReadyError, PartFailedError, PortTakenError
 from infra.home import Home, StackState, choose_state, load_state, save_state
+from infra.hot import NAME as HOT
+from infra.hot import Hot
 from infra.logs import tail
+from infra.mqtt import NAME as MQTT
+from infra.mqtt import Mqtt
 from infra.objects import Objects
 from infra.orchestration import DEFINITIONS, Orchestration
 from infra.parts import APPS, DATABASE, STORE, Part, save_parts
 from infra.ports import holder_of, is_free
 from infra.postgres import DAGSTER, OWNER, Postgres
-from infra.processes import end, processes_of
+from infra.processes import end, memory_of, processes_of
 from infra.supervisor import DOWN, ProcessState, Supervisor
 from infra.supervisor import NAME as SUPERVISOR
 from ingest_api.settings import Settings
 
 SERVER_PARTS = ("postgres", "objects")
-APP_PARTS = ("dagster-code", "dagster-daemon", "dagster-web", "api")
+APP_PARTS = ("dagster-code", "dagster-daemon", "dagster-web", "api", HOT, MQTT)
 ALL_PARTS = SERVER_PARTS + APP_PARTS
 POLL_S = 0.1
 MAX_LIVES = 3  # a part that ends so often while it is awaited will not come up
@@ -54,12 +58,16 @@ def log_report(part: str, state: str) -> None:
 
 @dataclass(frozen=True)
 class PartStatus:
-    """One part as seen now. `pid`, `uptime_s`: None while it is down; `problem`: None if ready."""
+    """One part as seen now. `pid`, `uptime_s`, `memory_mb`: None while it is down.
+
+    `problem`: None if ready. `memory_mb` is what its process holds, without children.
+    """
 
     name: str
     state: str
     pid: int | None
     uptime_s: float | None
+    memory_mb: int | None
     port: int | None
     is_ready: bool
     problem: str | None
@@ -100,7 +108,9 @@ class Stack:
             "postgres": self.settings.database_url,
             "objects": self.settings.s3_endpoint,
         }
-        self.part_names = [n for n in ALL_PARTS if n in parts and not external.get(n)]
+        is_on = {HOT: self.settings.hot_worker, MQTT: self.settings.mqtt_url is not None}
+        chosen = [name for name in parts if is_on.get(name, True)]
+        self.part_names = [n for n in ALL_PARTS if n in chosen and not external.get(n)]
 
     def start(self, report: Report = log_report) -> None:
         """Start what is not running, wait until all parts answer. May be called again.
@@ -134,7 +144,7 @@ class Stack:
         state = load_state(self.home)
         if state is None:
             return [
-                PartStatus(n, "STOPPED", None, None, None, False, "never started")
+                PartStatus(n, "STOPPED", None, None, None, None, False, "never started")
                 for n in self.part_names
             ]
         found = self.supervisor.states()
@@ -162,7 +172,9 @@ class Stack:
             definitions=self.definitions,
         )
         addresses |= {"api_url": api.url, "dagster_url": dagster.url, **api.tls}
-        known = [postgres.part(), objects.part(), *dagster.parts(), api.part()]
+        hot = Hot(self.home, env, dagster.prepare)
+        ours = [api.part(), hot.part(), Mqtt(self.home, env).part()]
+        known = [postgres.part(), objects.part(), *dagster.parts(), *ours]
         by_name = {part.name: part for part in known}
         return Plan(state, [by_name[name] for name in self.part_names], addresses)
 
@@ -285,11 +297,12 @@ def _look_at(part: Part, found: ProcessState | None) -> PartStatus:
     if found is None or not found.is_up:
         state = found.state if found else "STOPPED"
         problem = f"{state.lower()} {found.reason if found else ''}".strip()
-        return PartStatus(part.name, state, None, None, part.port, False, problem)
+        return PartStatus(part.name, state, None, None, None, part.port, False, problem)
     reason = _ask(part, found.started)
     uptime_s = round(time.time() - found.started, 1)
+    memory_mb = memory_of(found.pid)
     return PartStatus(
-        part.name, found.state, found.pid, uptime_s, part.port, reason is None, reason
+        part.name, found.state, found.pid, uptime_s, memory_mb, part.port, reason is None, reason
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xmlrpc.client import Fault, ServerProxy
+from xmlrpc.client import Fault, ServerProxy  # our own supervisor's answers # nosec B411
 
 from supervisor.xmlrpc import SupervisorTransport  # type: ignore[import-untyped] # ships no types
 
@@ -72,7 +72,7 @@ def _section(home: Home, part: Part) -> list[str]:
         "autostart=false",
         "autorestart=true",
         "startsecs=2",
-        "startretries=10",
+        "startretries=1000000",  # a full disk may last; it waits a second longer each time
         f"stopsignal={part.stop_signal}",
         f"stopwaitsecs={part.stop_patience_s}",
         "killasgroup=true",

@@ -1,94 +1,250 @@
-"""DuckDB over both stores, under the same names that Trino has: `hot.am.*` and `lake.am.*`.
+"""DuckDB over both stores, under the same names that Trino has.
 
-`hot` is the database, attached read-only; `lake` holds one view a stream over its Delta table, and
-the timeline over those. With a user, both show that user's rows only. That keeps an honest query
-from mixing people up; it does not hold against a hostile one, which has the stores' keys in its
-process. What may not be undone is refused all the same: see `query`.
+`hot.am.<table>` is the database and `lake.am.<table>` the lake; `whole.am.<table>`, or `am.<table>`
+for short, is both: every row once, wherever it is now. `timeline` is in each of them. What else a
+question may name: `vectors.am.<table>`, the owner's own SQLite files, and the macros below.
+
+A question is checked before it is run (`duck_guard`). For one user the database answers as a role
+that sees that user's rows, and the lake hands over nothing else (`lake_files`); the engine holds no
+key of the object store. See the decision page 0013.
 """
 
 import os
 import re
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import duckdb
 import pyarrow as pa
-from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 from duckdb import DuckDBPyConnection
 from duckdb_extensions import import_extension  # type: ignore[import-untyped]  # ships no types
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from am_assets.schemas.columns import ColumnType, columns
 from am_assets.schemas.postgres import READER, SCHEMA
 from am_assets.schemas.timeline import Dialect, timeline_view
 from am_assets.streams.registry import Registry
 from am_assets.streams.stream import Stream
-from resources.connections import REGION, Connections
-from resources.lake import Lake
+from resources import duck_guard, duck_views, vector_tables
+from resources.attached import Attached, attachable, opened_copy
+from resources.connections import Connections
+from resources.duck_guard import Allowed, ForbiddenError
+from resources.duck_names import TIMELINE, Mentions, mentions_of
+from resources.lake_files import LakeFiles, LakeFilesError, Opened, own
 
-PARALLEL_LOOKS = 8
-TIMELINE = "timeline"
-HOT, LAKE = re.compile(r"\bhot\b", re.IGNORECASE), re.compile(r"\blake\b", re.IGNORECASE)
-EXPLAIN = re.compile(r"^\s*explain\s+(analyze\s+)?", re.IGNORECASE)
-QUESTIONS = "SELECT, FROM, WITH, PIVOT, DESCRIBE, SHOW, SUMMARIZE, EXPLAIN"
-PIVOT = re.compile(r"\bpivot\b", re.IGNORECASE)
-
-DUCK_TYPES: Mapping[ColumnType, str] = {
-    ColumnType.TEXT: "VARCHAR",
-    ColumnType.INTEGER: "BIGINT",
-    ColumnType.REAL: "DOUBLE",
-    ColumnType.BOOLEAN: "BOOLEAN",
-    ColumnType.INSTANT: "TIMESTAMPTZ",
-    ColumnType.UUID: "VARCHAR",
-    ColumnType.JSON: "VARCHAR",
-}
+MACROS = """
+CREATE MACRO whole.am.minute_spine(begin_ts, end_ts) AS TABLE
+    SELECT unnest(generate_series(date_trunc('minute', begin_ts),
+        end_ts - INTERVAL 1 MICROSECOND, INTERVAL 1 MINUTE)) AS minute;
+CREATE MACRO whole.am.day_spine(begin_day, end_day) AS TABLE
+    SELECT CAST(unnest(generate_series(CAST(begin_day AS DATE),
+        CAST(end_day AS DATE) - 1, INTERVAL 1 DAY)) AS DATE) AS day;
+CREATE MACRO whole.am.local_day(ts, zone) AS CAST(timezone(zone, ts) AS DATE);
+CREATE MACRO whole.am.at_timezone(ts, zone) AS timezone(zone, ts);
+CREATE MACRO whole.am.sequence(first, last, step) AS generate_series(first, last, step);
+CREATE MACRO whole.am.to_unixtime(ts) AS epoch(ts);
+CREATE MACRO whole.am.json_extract_scalar(json, path) AS json_extract_string(json, path);
+CREATE MACRO whole.am.regexp_like(text, pattern) AS regexp_matches(text, pattern);
+CREATE MACRO whole.am.approx_distinct(value) AS approx_count_distinct(value);
+"""
+# The engine can't know how many rows an Arrow dataset has, takes it for one row, and would join it
+# by a loop: a month as of another stream took minutes instead of half a second.
+NO_LOOPS = """
+SET asof_loop_join_threshold = 0;
+SET nested_loop_join_threshold = 0;
+SET merge_join_threshold = 0;
+"""
+SCALAR_MACROS = frozenset(re.findall(r"MACRO whole\.am\.(\w+)\([^)]*\) AS (?!TABLE)", MACROS))
+TABLE_MACROS = frozenset(re.findall(r"MACRO whole\.am\.(\w+)\([^)]*\) AS TABLE", MACROS))
+LOADED_AS = {"postgres": "postgres_scanner", "sqlite": "sqlite_scanner"}
+EDGE_ATTEMPTS = 5  # a day would have to leave the database between each two looks
 
 
 class DuckError(Exception):
     """A query that is not run, or did not end well.
 
     DuckError
-    ├── NotReadOnlyError   it would change something
-    ├── TimedOutError      it ran longer than allowed
-    └── QueryError         DuckDB's own objection
+    ├── NotReadOnlyError    it is no question, or a part of it may not be used; says which
+    ├── TimedOutError       it ran longer than allowed
+    ├── TooLargeError       its answer has more rows or bytes than allowed
+    ├── OutOfMemoryError    it needs more memory than allowed
+    └── QueryError          DuckDB's own objection
+        └── UnreachableError  a store does not answer
     """
 
 
 class NotReadOnlyError(DuckError):
-    """It is not one question; the message says which are."""
+    """It is not one question that may be asked here; the message says which are."""
 
 
 class TimedOutError(DuckError):
     """The query was stopped, because it ran longer than it may."""
 
 
+class TooLargeError(DuckError):
+    """The answer is larger than was asked for; the message says how to ask for less."""
+
+
+class OutOfMemoryError(DuckError):
+    """The query was stopped, because it needs more memory than it may have."""
+
+
 class QueryError(DuckError):
     """DuckDB cannot run the query; the message is its own."""
 
 
-@dataclass(frozen=True)
-class Needs:
-    """What a query is about: whether the database, and which streams of the lake.
-
-    None = all of them. What is not needed is not opened, which halves the time of a small query.
-    """
-
-    hot: bool = True
-    streams: tuple[Stream, ...] | None = None
+class UnreachableError(QueryError):
+    """The database or the object store does not answer, so nothing can be told."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DuckOptions:
-    """Limits and places. Without an extension directory one in the temporary folder is shared."""
+    """Limits and places. Without an extension directory one in the temporary folder is shared.
+
+    `attach` is the folder of SQLite files that everybody's questions may name; one user's may name
+    those in the folder below it that is called like the user.
+    """
 
     extension_directory: Path | None = None
+    attach: Path | None = None
     memory_limit: str = "2GB"
+    threads: int | None = None
     timeout_s: float = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Of one answer; None = as much as there is."""
+
+    timeout_s: float = DuckOptions.timeout_s
+    rows: int | None = None
+    byte_count: int | None = None
+
+
+@dataclass
+class Duck:
+    """An engine that answers questions, one at a time; close it, or use it in a `with`."""
+
+    engine: DuckDBPyConnection
+    connections: Connections
+    registry: Registry
+    files: LakeFiles
+    user_id: str | None
+    attached: Mapping[str, Attached] = field(default_factory=dict)
+    _versions: dict[str, int] = field(default_factory=dict)
+    _views: dict[str, str] = field(default_factory=dict)
+    _left: set[str] = field(default_factory=set)  # streams of which days have left, as last seen
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give everything back."""
+        self.engine.close()
+        for file in self.attached.values():
+            file.close()
+
+    @property
+    def allowed(self) -> Allowed:
+        """What a question may name besides what it always may."""
+        return Allowed(frozenset(self.attached), SCALAR_MACROS, TABLE_MACROS)
+
+    @contextmanager
+    def bound(self, mentions: Mentions) -> Iterator[None]:
+        """The tables that are named, as they are now; those of `am` as of one moment."""
+        if mentions.vectors:
+            self._bind_vectors()
+        if mentions.whole or mentions.is_whole_timeline:
+            with self._as_of_one_moment(mentions):
+                yield
+        else:
+            self._bind_lake(mentions)
+            yield
+
+    def _bind_lake(self, mentions: Mentions, besides: Iterable[Stream] = ()) -> dict[str, int]:
+        """Open what is named and what is needed besides; which versions they are, by stream."""
+        is_all = mentions.is_lake_timeline or mentions.is_listing
+        streams = self.registry.values() if is_all else {*mentions.lake, *besides}
+        found = self.files.open_all(streams)
+        for name, opened in found.items():
+            self._bind_files(self.registry[name], opened)
+        if is_all:
+            self._bind_lake_timeline(found)
+        return {name: opened.version for name, opened in found.items()}
+
+    def _bind_files(self, stream: Stream, opened: Opened) -> None:
+        if self._versions.get(stream.name) == opened.version:
+            return
+        self.engine.register(duck_views.files_of(stream), own(opened, self.user_id))
+        self._versions[stream.name] = opened.version
+        self._bind_view(f"lake.{SCHEMA}.{stream.table}", duck_views.lake_select(stream))
+
+    def _bind_lake_timeline(self, found: Mapping[str, Opened]) -> None:
+        filled = [s for s in self.registry.values() if found[s.name].dataset.files]
+        streams = filled or list(self.registry.values())[:1]
+        everything = timeline_view(streams, schema=f"lake.{SCHEMA}", dialect=Dialect.DUCKDB)
+        self._bind_view(f"lake.{SCHEMA}.{TIMELINE}", everything)
+
+    def _bind_view(self, name: str, select: str) -> None:
+        if self._views.get(name) != select:
+            self.engine.execute(f"CREATE OR REPLACE VIEW {name} AS {select}")
+            self._views[name] = select
+
+    @contextmanager
+    def _as_of_one_moment(self, mentions: Mentions) -> Iterator[None]:
+        """In a transaction, which is one of the database's too: what has left it by then is asked
+        of the lake, where it was published before.
+        """
+        streams = self.registry.values() if mentions.is_whole_timeline else mentions.whole
+        for _ in range(EDGE_ATTEMPTS):
+            left = (
+                [self.registry[name] for name in self._left] if mentions.is_whole_timeline else []
+            )
+            versions = self._bind_lake(mentions, {*mentions.whole, *left})
+            self.engine.execute("BEGIN")
+            edges = duck_views.read_edges(self.engine, streams, looked_at={*left, *mentions.whole})
+            late = [name for name, edge in edges.items() if versions.get(name, -1) < edge.version]
+            if not late:
+                break
+            self.engine.execute("ROLLBACK")
+            self._left.update(edges)
+        else:
+            raise QueryError(f"the lake lacks days that left the database, of {', '.join(late)}")
+        try:
+            self._bind_whole(mentions, edges)
+            yield
+        except BaseException:
+            self.engine.execute("ROLLBACK")
+            self._views.clear()  # the views that were made are gone
+            raise
+        self.engine.execute("COMMIT")
+
+    def _bind_whole(self, mentions: Mentions, edges: Mapping[str, duck_views.Edge]) -> None:
+        for stream in mentions.whole:
+            select = duck_views.whole_select(stream, edges.get(stream.name))
+            self._bind_view(f"whole.{SCHEMA}.{stream.table}", select)
+        if mentions.is_whole_timeline:
+            select = duck_views.whole_timeline(self.registry, edges)
+            self._bind_view(f"whole.{SCHEMA}.{TIMELINE}", select)
+
+    def _bind_vectors(self) -> None:
+        for name, table in vector_tables.own_tables(self.connections, self.user_id).items():
+            self.engine.register(f"vectors_{name}", table)
+            self._bind_view(f"vectors.{SCHEMA}.{name}", f'SELECT * FROM temp.main."vectors_{name}"')
 
 
 def connect(
@@ -96,91 +252,61 @@ def connect(
     registry: Registry,
     *,
     user_id: str | None = None,
-    needs: Needs | None = None,
+    has_hot: bool = True,
     options: DuckOptions | None = None,
-) -> DuckDBPyConnection:
-    """A connection with `hot` and `lake`, in UTC, its configuration locked.
+    files: LakeFiles | None = None,
+) -> Duck:
+    """An engine in UTC, its configuration locked; what a question names is opened when it is asked.
 
-    A stream whose Delta table does not exist yet is an empty view with the right columns.
-    Raises: QueryError when a store does not answer.
+    `user_id` None: everybody's rows, for the owner of the stores. Without `has_hot` the database is
+    left alone. `files` may be shared, so that the lake need not be looked through again.
+    Raises: UnreachableError when the database does not answer.
     """
-    wanted, chosen = needs or Needs(), options or DuckOptions()
-    streams = tuple(registry.values()) if wanted.streams is None else wanted.streams
-    connection = _opened(chosen)
+    chosen = options or DuckOptions()
     with _translated():
-        _load(connection, ["icu"])
-        connection.execute("SET TimeZone = 'UTC'")
-        if wanted.hot:
-            _attach_hot(connection, connections, user_id=user_id, options=chosen)
-        _attach_lake(connection, connections, streams, user_id=user_id)
-        if wanted.streams is None:
-            _add_timeline(connection, streams)
-        _harden(connection, connections)
-    return connection
+        engine = _opened(chosen)
+        _load(engine, "icu")
+        engine.execute("SET TimeZone = 'UTC'")
+        engine.execute(NO_LOOPS)
+        for name in ("lake", "whole", "vectors"):
+            engine.execute(f"ATTACH ':memory:' AS {name}; CREATE SCHEMA {name}.{SCHEMA}")
+        engine.execute(f"USE whole.{SCHEMA}; {MACROS}")
+        if has_hot:
+            _attach_hot(engine, connections, user_id=user_id, options=chosen)
+        attached = _attach_files(engine, chosen.attach, user_id=user_id)
+        _harden(engine)
+    kept = files or LakeFiles(connections)
+    return Duck(engine, connections, registry, kept, user_id, attached)
 
 
 def query(
-    connection: DuckDBPyConnection,
-    text: str,
-    *,
-    parameters: Sequence[object] = (),
-    timeout_s: float = DuckOptions.timeout_s,
+    duck: Duck, text: str, *, parameters: Sequence[object] = (), limits: Limits | None = None
 ) -> pa.Table:
     """Answer one question. `parameters` fill its `?`s.
 
-    Raises: NotReadOnlyError, TimedOutError, QueryError.
+    Raises: NotReadOnlyError, TimedOutError, TooLargeError, OutOfMemoryError, QueryError.
     """
-    with _translated():
-        require_question(connection, text)
-        with _deadline(connection, timeout_s) as is_over:
-            try:
-                return connection.execute(text, list(parameters)).to_arrow_table()
-            except duckdb.InterruptException as error:
-                if not is_over.is_set():
-                    raise
-                raise TimedOutError(f"stopped after {timeout_s:g} s") from error
+    chosen = limits or Limits()
+    with _translated(), _deadline(duck.engine, chosen.timeout_s):
+        duck_guard.check(duck.engine, text, duck.allowed)
+        with duck.bound(mentions_of(text, duck.registry)):
+            answer = duck.engine.execute(text, list(parameters))
+            return _fetched(answer, chosen)
 
 
-def needs_of(text: str, registry: Registry) -> Needs:
-    """What a query is about, told from the words in it; everything where it names no catalog."""
-    if not HOT.search(text) and not LAKE.search(text):
-        return Needs()
-    words = set(re.findall(r"\w+", text.lower()))
-    if not LAKE.search(text):
-        return Needs(hot=True, streams=())
-    named = tuple(stream for stream in registry.values() if stream.table in words)
-    is_all = TIMELINE in words or not named
-    return Needs(hot=bool(HOT.search(text)), streams=None if is_all else named)
-
-
-def require_question(connection: DuckDBPyConnection, text: str) -> None:
-    """Raises NotReadOnlyError for more or less than one statement, and for one that writes."""
-    statements = connection.extract_statements(text)
-    kinds = {statement.type for statement in statements}
-    if kinds == {duckdb.StatementType.EXPLAIN} and len(statements) == 1:
-        return require_question(connection, EXPLAIN.sub("", text, count=1))
-    if PIVOT.search(text):  # which is two: the names of its columns are made first
-        kinds.discard(duckdb.StatementType.CREATE)
-    elif len(statements) != 1:
-        raise NotReadOnlyError("give one statement")
-    if kinds != {duckdb.StatementType.SELECT}:
-        raise NotReadOnlyError(f"only questions are answered: {QUESTIONS}")
-    return None
-
-
-def lake_view(stream: Stream, source: str | None, *, user_id: str | None) -> str:
-    """The SELECT behind `lake.am.<table>`; `source` = the Delta table's address, None = not yet.
-
-    The empty first half gives names and types, also of columns that are newer than the data.
-    """
-    typed = ", ".join(
-        f"CAST(NULL AS {DUCK_TYPES[column.type]}) AS {column.name}" for column in columns(stream)
-    )
-    empty = f"SELECT {typed}, CAST(NULL AS DATE) AS day WHERE false"
-    if source is None:
-        return empty
-    own = f" WHERE user_id = {literal(user_id)}" if user_id is not None else ""
-    return f"{empty} UNION ALL BY NAME SELECT * FROM delta_scan({literal(source)}){own}"
+def _fetched(answer: DuckDBPyConnection, limits: Limits) -> pa.Table:
+    reader = answer.to_arrow_reader(100_000)
+    batches, rows, size = [], 0, 0
+    for batch in reader:
+        rows, size = rows + batch.num_rows, size + batch.nbytes
+        if limits.rows is not None and rows > limits.rows:
+            raise TooLargeError(f"more than {limits.rows} rows: add a LIMIT, or aggregate")
+        if limits.byte_count is not None and size > limits.byte_count:
+            raise TooLargeError(
+                f"more than {limits.byte_count} bytes: ask for fewer rows or columns"
+            )
+        batches.append(batch)
+    return pa.Table.from_batches(batches, reader.schema)
 
 
 def hot_options(user_id: str | None, *, timeout_s: float) -> str:
@@ -203,13 +329,18 @@ def literal(text: str) -> str:
 def _opened(options: DuckOptions) -> DuckDBPyConnection:
     folder = options.extension_directory or _shared_folder()
     folder.mkdir(parents=True, exist_ok=True)
+    limits = {"memory_limit": options.memory_limit}
+    if options.threads is not None:
+        limits["threads"] = str(options.threads)
     return duckdb.connect(
         config={
+            **limits,
             "extension_directory": str(folder),
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "allow_persistent_secrets": "false",
-            "memory_limit": options.memory_limit,
+            "python_enable_replacements": "false",  # a variable of ours is no table of theirs
+            "temp_directory": "",
         }
     )
 
@@ -218,21 +349,24 @@ def _shared_folder() -> Path:
     return Path(tempfile.gettempdir()) / f"am-duckdb-{os.getuid()}"
 
 
-def _load(connection: DuckDBPyConnection, names: Sequence[str]) -> None:
-    for name in names:
-        # Copies the wheel's file at the first time, by way of a file of its own: safe for many.
-        import_extension(name, con=connection)
-        connection.execute(f"LOAD {'postgres_scanner' if name == 'postgres' else name}")
+def _load(engine: DuckDBPyConnection, name: str) -> None:
+    loading = f"LOAD {LOADED_AS.get(name, name)}"
+    try:
+        engine.execute(loading)
+    except duckdb.Error:  # not copied yet
+        # Copies the wheel's file by way of a file of its own: safe for many at once.
+        import_extension(name, con=engine)
+        engine.execute(loading)
 
 
 def _attach_hot(
-    connection: DuckDBPyConnection,
+    engine: DuckDBPyConnection,
     connections: Connections,
     *,
     user_id: str | None,
     options: DuckOptions,
 ) -> None:
-    _load(connection, ["postgres"])
+    _load(engine, "postgres")
     place = {
         key: str(value)
         for key, value in conninfo_to_dict(connections.database_url).items()
@@ -244,80 +378,54 @@ def _attach_hot(
     if password := place.pop("password", None):
         secret["PASSWORD"] = password
     given = ", ".join(f"{name} {literal(value)}" for name, value in secret.items())
-    connection.execute(f"CREATE SECRET hot_place (TYPE postgres, {given})")
+    engine.execute(f"CREATE SECRET hot_place (TYPE postgres, {given})")
     place["options"] = hot_options(user_id, timeout_s=options.timeout_s)
-    connection.execute(
-        f"ATTACH {literal(make_conninfo('', **place))} AS hot "
-        "(TYPE postgres, SECRET hot_place, READ_ONLY)"
-    )
+    # Reading by pages of the table would pass by its indexes.
+    engine.execute("SET pg_use_ctid_scan = false")
+    try:
+        engine.execute(
+            f"ATTACH {literal(make_conninfo('', **place))} AS hot "
+            f"(TYPE postgres, SECRET hot_place, READ_ONLY, SCHEMA '{SCHEMA}')"
+        )
+    except duckdb.IOException as error:
+        raise UnreachableError(str(error)) from error
 
 
-def _attach_lake(
-    connection: DuckDBPyConnection,
-    connections: Connections,
-    streams: tuple[Stream, ...],
-    *,
-    user_id: str | None,
-) -> None:
-    connection.execute(f"ATTACH ':memory:' AS lake; CREATE SCHEMA lake.{SCHEMA}")
-    if not streams:
-        return
-    sources = _sources(connections, streams)
-    if any(sources.values()):
-        _load(connection, ["httpfs", "delta"])
-        connection.execute(_object_secret(connections))
-    for stream in streams:
-        select = lake_view(stream, sources[stream.name], user_id=user_id)
-        connection.execute(f"CREATE VIEW lake.{SCHEMA}.{stream.table} AS {select}")
+def _attach_files(
+    engine: DuckDBPyConnection, folder: Path | None, *, user_id: str | None
+) -> dict[str, Attached]:
+    found = attachable(folder, user_id=user_id)
+    if not found:
+        return {}
+    _load(engine, "sqlite")
+    attached = {name: opened_copy(path) for name, path in found.items()}
+    for name, file in attached.items():
+        engine.execute(f"ATTACH {literal(str(file.path))} AS {name} (TYPE sqlite, READ_ONLY)")
+    return attached
 
 
-def _add_timeline(connection: DuckDBPyConnection, streams: tuple[Stream, ...]) -> None:
-    everything = timeline_view(streams, schema=f"lake.{SCHEMA}", dialect=Dialect.DUCKDB)
-    connection.execute(f"CREATE VIEW lake.{SCHEMA}.{TIMELINE} AS {everything}")
-
-
-def _sources(connections: Connections, streams: Sequence[Stream]) -> dict[str, str | None]:
-    """Where each stream's Delta table is; None where nothing has been published yet."""
-    lake, options = Lake(connections), connections.delta_options()
-
-    def look(stream: Stream) -> str | None:
-        uri = lake.table_uri(stream)
-        return uri if DeltaTable.is_deltatable(uri, storage_options=options) else None
-
-    with ThreadPoolExecutor(PARALLEL_LOOKS) as pool:
-        found = pool.map(look, streams)
-        return {stream.name: uri for stream, uri in zip(streams, found, strict=True)}
-
-
-def _object_secret(connections: Connections) -> str:
-    return (
-        f"CREATE SECRET objects (TYPE s3, KEY_ID {literal(connections.s3_access_key)}, "
-        f"SECRET {literal(connections.s3_secret_key)}, ENDPOINT {literal(connections.s3_host)}, "
-        f"URL_STYLE 'path', USE_SSL {str(connections.is_s3_secure).lower()}, "
-        f"REGION {literal(REGION)})"
-    )
-
-
-def _harden(connection: DuckDBPyConnection, connections: Connections) -> None:
-    """Leave no way to files, other databases, other buckets, or back."""
-    folder = connections.lake_uri.rstrip("/") + "/"
-    connection.execute(f"SET allowed_directories = [{literal(folder)}]")
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
+def _harden(engine: DuckDBPyConnection) -> None:
+    """Leave no way to files, other databases, the network, or back."""
+    engine.execute("SET enable_external_access = false")
+    engine.execute("SET lock_configuration = true")
 
 
 @contextmanager
-def _deadline(connection: DuckDBPyConnection, timeout_s: float) -> Iterator[threading.Event]:
+def _deadline(engine: DuckDBPyConnection, timeout_s: float) -> Iterator[None]:
     is_over = threading.Event()
 
     def stop() -> None:
         is_over.set()
-        connection.interrupt()
+        engine.interrupt()
 
     timer = threading.Timer(timeout_s, stop)
     timer.start()
     try:
-        yield is_over
+        yield
+    except duckdb.Error as error:
+        if is_over.is_set():
+            raise TimedOutError(f"stopped after {timeout_s:g} s") from error
+        raise
     finally:
         timer.cancel()
 
@@ -326,8 +434,14 @@ def _deadline(connection: DuckDBPyConnection, timeout_s: float) -> Iterator[thre
 def _translated() -> Iterator[None]:
     try:
         yield
-    except duckdb.Error as error:
+    except ForbiddenError as error:
+        raise NotReadOnlyError(str(error)) from error
+    except duckdb.OutOfMemoryException as error:
+        raise OutOfMemoryError(f"it needs more memory than it may have: {error}") from error
+    except (duckdb.Error, LakeFilesError) as error:
         raise QueryError(str(error)) from error
+    except (DeltaError, OSError) as error:
+        raise UnreachableError(str(error)) from error
 
 
 def _option(value: str) -> str:

@@ -51,7 +51,7 @@ class Published:
 
 @dataclass(frozen=True)
 class BehindDay:
-    """A day of a stream that the lake does not hold as the ledger has it, and since when."""
+    """A day of a stream that the lake does not hold as the hot store does, and since when."""
 
     stream: str
     day: date
@@ -66,7 +66,12 @@ SELECT ledger.stream, ledger.day, ledger.since FROM (
     )) GROUP BY stream, day
 ) AS ledger LEFT JOIN am.publication AS p ON p.stream = ledger.stream AND p.day = ledger.day
 WHERE ledger.stored <> coalesce(p.row_count, 0) OR p.checksum = %(stale)s
-ORDER BY ledger.day, ledger.stream
+UNION ALL
+SELECT p.stream, p.day, p.published_at FROM am.publication AS p
+WHERE p.stream = ANY(%(names)s) AND p.checksum = %(stale)s AND NOT EXISTS (
+    SELECT FROM am.landing AS l WHERE l.stream = p.stream AND l.day = p.day
+)
+ORDER BY day, stream
 """
 
 
@@ -149,6 +154,8 @@ class Lake:
         self, streams: Iterable[Stream], *, recent_lines: int | None = None
     ) -> list[BehindDay]:
         """Days whose published rows are not as many as the ledger says were stored; oldest first.
+
+        Of derived streams, which the ledger does not know, days that have changed since.
 
         `recent_lines` looks only at days that the last so many lines of the ledger touched.
         """

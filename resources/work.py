@@ -6,7 +6,7 @@ killed, the database was) owns nothing any more, so its items can be claimed at 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
@@ -18,9 +18,11 @@ from psycopg.rows import class_row
 from psycopg.types.json import Json
 
 from am_assets.schemas.columns import ColumnType, columns
+from am_assets.schemas.postgres import qualified
 from am_assets.streams.stream import Stream
 from resources.hot import Span, table_of
 from resources.lake import mark_stale
+from resources.sequences import Link, fingerprint, sequences
 
 NAMESPACE = UUID("7f0c2f4e-6c0e-5b0a-9d53-4b7a1c9a5a10")  # of the ids that AM makes itself
 MAX_CLAIMS = 8  # workers also die with their machine or database, not only of an item
@@ -33,6 +35,7 @@ class Unit(StrEnum):
 
     ROW = "row"  # one row of a source
     HOUR = "hour"  # all rows of one device in one hour of a UTC day
+    SEQUENCE = "sequence"  # rows that follow each other closely: the first stands for all of them
 
 
 class State(StrEnum):
@@ -116,6 +119,22 @@ class Worker:
 
 
 @dataclass(frozen=True)
+class Recent:
+    """One user's rows that were received since; of hours, those from the hour before that on.
+
+    What is left out of it is backlog.
+    """
+
+    user_id: str
+    since: datetime
+
+    @property
+    def first_hour(self) -> datetime:
+        """The first hour that is not backlog."""
+        return self.since.astimezone(UTC).replace(minute=0, second=0, microsecond=0) - HOUR
+
+
+@dataclass(frozen=True)
 class OpenDay:
     """A day on which an enrichment has something to do, and since when nothing has moved.
 
@@ -172,23 +191,32 @@ class WorkSession:
     connection: psycopg.Connection
     worker: Worker
 
-    def enqueue(self, work: Work, day: date) -> int:
+    def enqueue(self, work: Work, day: date, *, recent: Recent | None = None) -> int:
         """Make the day's items pending that are new or whose source has changed.
 
-        Returns how many became pending.
+        `recent` looks at no others. Returns how many became pending.
         """
-        add = self._enqueue_rows if work.unit is Unit.ROW else self._enqueue_hours
+        add = {
+            Unit.ROW: self._enqueue_rows,
+            Unit.HOUR: self._enqueue_hours,
+            Unit.SEQUENCE: self._enqueue_sequences,
+        }[work.unit]
         with self.connection.transaction():
-            return sum(add(work, source, day) for source in work.sources)
+            return sum(add(work, source, day, recent) for source in work.sources)
 
-    def claim(self, work: Work, day: date, limit: int) -> list[Claimed]:
+    def claim(
+        self, work: Work, day: date, limit: int, *, recent: Recent | None = None
+    ) -> list[Claimed]:
         """Take up to `limit` items, newest first; none = nothing left to do.
 
         An item that was claimed before without being finished is taken alone, so that one that
         kills its worker takes no neighbour with it; after three such claims it has failed.
         """
         self._give_up(work, day)
-        return self._take(work, day, limit, tried=False) or self._take(work, day, 1, tried=True)
+        scope = _scope(work, recent)
+        return self._take(work, day, limit, scope, tried=False) or self._take(
+            work, day, 1, scope, tried=True
+        )
 
     def finish(self, work: Work, settled: Iterable[Settled], *, run_id: str) -> int:
         """Replace the items' derived rows and note how each ended, in one transaction.
@@ -233,33 +261,40 @@ class WorkSession:
         )
         return cursor.rowcount
 
-    def count_open(self, work: Work, day: date) -> int:
+    def count_open(self, work: Work, day: date, *, recent: Recent | None = None) -> int:
         """How many of the day's items this session could claim, blocked ones included."""
+        scope = _scope(work, recent)
         row = self.connection.execute(
-            "SELECT count(*) FROM am.work_item "
-            f"WHERE {_WORK_DAY} AND {_CLAIMABLE.format(extra=' OR state = ' + _BLOCKED)}",
-            _work_day(work, day),
+            "SELECT count(*) FROM am.work_item WHERE "
+            f"{_WORK_DAY} AND {_CLAIMABLE.format(extra=' OR state = ' + _BLOCKED)}{scope.text}",
+            (*_work_day(work, day), *scope.values),
         ).fetchone()
         assert row is not None
         return int(row[0])
 
-    def _enqueue_rows(self, work: Work, source: Stream, day: date) -> int:
+    def _enqueue_rows(self, work: Work, source: Stream, day: date, recent: Recent | None) -> int:
         # A raw row never changes; a derived one is received anew when it is computed again.
         mark = "received_at::text" if source.is_derived else "''"
+        only = "AND user_id = %(user)s AND received_at >= %(since)s" if recent else ""
         query = (
             "INSERT INTO am.work_item (enrichment, version, user_id, item_id, source_stream, "
             "device_id, day, ts, fingerprint) "
             "SELECT DISTINCT ON (user_id, event_id) %(name)s, %(version)s, user_id, event_id, "
             f"%(source)s, device_id, %(day)s, ts, {mark} FROM {{}} "
-            "WHERE ts >= %(begin)s AND ts < %(end)s ORDER BY user_id, event_id, ts DESC " + _REOPEN
+            f"WHERE ts >= %(begin)s AND ts < %(end)s {only} ORDER BY user_id, event_id, ts DESC "
+            + _REOPEN
         )
-        values = {**_source_values(work, source, day), "day": day}
+        values = {**_source_values(work, source, day), "day": day, **_recent_values(recent)}
         return self.connection.execute(sql.SQL(query).format(table_of(source)), values).rowcount
 
-    def _enqueue_hours(self, work: Work, source: Stream, day: date) -> int:
+    def _enqueue_hours(self, work: Work, source: Stream, day: date, recent: Recent | None) -> int:
+        values = {**_source_values(work, source, day), "overlap": work.overlap}
+        only = sql.SQL("AND user_id = %(user)s" if recent else "")
+        if recent:
+            values |= _recent_values(recent)
+            values["begin"] = max(values["begin"], recent.first_hour)
         hours = self.connection.execute(
-            sql.SQL(_HOURS).format(source=table_of(source)),
-            {**_source_values(work, source, day), "overlap": work.overlap},
+            sql.SQL(_HOURS).format(source=table_of(source), only=only), values
         ).fetchall()
         cursor = self.connection.cursor()
         cursor.executemany(
@@ -277,6 +312,31 @@ class WorkSession:
         )
         return cursor.rowcount if hours else 0
 
+    def _enqueue_sequences(
+        self, work: Work, source: Stream, day: date, recent: Recent | None
+    ) -> int:
+        """Every row is an item; all but the first of a sequence end as empty at once.
+
+        But for those from which something was derived when they stood for themselves.
+        """
+        assert work.output is not None
+        span = replace(Span.of_day(day), user_id=recent.user_id if recent else None)
+        found = sequences(read_links(self.connection, source, span))
+        chosen = [
+            one
+            for one in found
+            if recent is None or any(link.received_at >= recent.since for link in one)
+        ]
+        rows = [
+            (link, f"follows {one[0].event_id}" if place else fingerprint(one), place > 0)
+            for one in chosen
+            for place, link in enumerate(one)
+        ]
+        values = {**_source_values(work, source, day), "day": day, **_arrays(rows)}
+        query = sql.SQL(_SEQUENCES).format(output=table_of(work.output))
+        states = self.connection.execute(query + sql.SQL(_REOPEN + _TELL_STATE), values).fetchall()
+        return states.count(("pending",))
+
     def _give_up(self, work: Work, day: date) -> None:
         self.connection.execute(
             "UPDATE am.work_item SET state = 'failed', updated_at = now(), "
@@ -285,11 +345,13 @@ class WorkSession:
             (f"its worker died {MAX_CLAIMS} times", *_work_day(work, day), MAX_CLAIMS),
         )
 
-    def _take(self, work: Work, day: date, limit: int, *, tried: bool) -> list[Claimed]:
+    def _take(
+        self, work: Work, day: date, limit: int, scope: "_Scope", *, tried: bool
+    ) -> list[Claimed]:
         cursor = self.connection.cursor(row_factory=class_row(Claimed))
         cursor.execute(
             "WITH picked AS MATERIALIZED (SELECT enrichment, version, user_id, item_id "
-            f"FROM am.work_item WHERE {_WORK_DAY} AND {_CLAIMABLE.format(extra='')} "
+            f"FROM am.work_item WHERE {_WORK_DAY} AND {_CLAIMABLE.format(extra='')}{scope.text} "
             "AND (attempts > 0) = %s ORDER BY ts DESC LIMIT %s FOR UPDATE SKIP LOCKED) "
             "UPDATE am.work_item w SET state = 'running', attempts = attempts + 1, "
             "worker_pid = %s, worker_started = %s, updated_at = now() FROM picked p "
@@ -297,7 +359,7 @@ class WorkSession:
             "= (p.enrichment, p.version, p.user_id, p.item_id) "
             "RETURNING w.user_id, w.item_id, w.source_stream, w.device_id, w.day, w.ts, "
             "w.fingerprint",
-            (*_work_day(work, day), tried, limit, *self._mine()),
+            (*_work_day(work, day), *scope.values, tried, limit, *self._mine()),
         )
         return sorted(cursor.fetchall(), key=lambda item: item.ts, reverse=True)
 
@@ -369,6 +431,20 @@ class WorkSession:
         return self.worker.pid, self.worker.started
 
 
+def read_links(connection: psycopg.Connection, source: Stream, span: Span) -> list[Link]:
+    """The span's rows as links of sequences. The source's rows have a `duration_ms`."""
+    cursor = connection.cursor(row_factory=class_row(Link))
+    return cursor.execute(
+        sql.SQL(_LINKS).format(table_of(source)),
+        {
+            "begin": span.begin,
+            "end": span.end,
+            "user": span.user_id,
+            "device": span.device_id,
+        },
+    ).fetchall()
+
+
 def hour_id(source: Stream, user_id: str, device_id: str, hour: datetime) -> UUID:
     """The id of the item that is one device's hour."""
     start = hour.astimezone(UTC).isoformat()
@@ -383,21 +459,58 @@ _CLAIMABLE = (
     "(state = 'pending'{extra} OR (state = 'running' AND NOT EXISTS (SELECT FROM pg_stat_activity "
     "AS a WHERE a.pid = worker_pid AND a.backend_start = worker_started)))"
 )
-_REOPEN = (
-    "ON CONFLICT (enrichment, version, user_id, item_id) DO UPDATE SET state = 'pending', "
-    "fingerprint = excluded.fingerprint, device_id = excluded.device_id, day = excluded.day, "
-    "ts = excluded.ts, attempts = 0, reason = NULL, worker_pid = NULL, worker_started = NULL, "
-    "updated_at = now() WHERE am.work_item.fingerprint <> excluded.fingerprint"
+_IS_RECENT = (
+    "(source_stream = %s AND EXISTS (SELECT FROM {} AS s WHERE s.user_id = work_item.user_id "
+    "AND s.device_id = work_item.device_id AND s.ts = work_item.ts "
+    "AND s.event_id = work_item.item_id AND s.received_at >= %s))"
 )
+_REOPEN = (
+    "ON CONFLICT (enrichment, version, user_id, item_id) DO UPDATE SET "
+    # Who is at it loses it: the source is not what it was.
+    "state = CASE am.work_item.state WHEN 'running' THEN 'pending' ELSE excluded.state END, "
+    "fingerprint = excluded.fingerprint, device_id = excluded.device_id, day = excluded.day, "
+    "ts = excluded.ts, attempts = 0, reason = excluded.reason, worker_pid = NULL, "
+    "worker_started = NULL, updated_at = now() "
+    "WHERE am.work_item.fingerprint <> excluded.fingerprint"
+)
+_TELL_STATE = " RETURNING am.work_item.state"
+# Only what is new or has changed: an insert that changes nothing would still lock its row.
+_SEQUENCES = """
+INSERT INTO am.work_item (enrichment, version, user_id, item_id, source_stream, device_id, day, ts,
+    fingerprint, state, reason)
+SELECT %(name)s, %(version)s, n.user_id, n.item_id, %(source)s, n.device_id, %(day)s, n.ts,
+    n.fingerprint, n.state, CASE n.state WHEN 'empty' THEN n.fingerprint END
+FROM (
+    SELECT link.*, CASE WHEN is_part AND NOT EXISTS (
+        SELECT FROM {output} AS o
+        WHERE o.user_id = link.user_id AND o.source_event_id = link.item_id
+    ) THEN 'empty' ELSE 'pending' END AS state
+    FROM unnest(%(users)s::text[], %(ids)s::uuid[], %(devices)s::text[], %(times)s::timestamptz[],
+        %(fingerprints)s::text[], %(parts)s::boolean[])
+        AS link (user_id, item_id, device_id, ts, fingerprint, is_part)
+    WHERE NOT EXISTS (
+        SELECT FROM am.work_item AS w WHERE w.enrichment = %(name)s AND w.version = %(version)s
+            AND w.user_id = link.user_id AND w.item_id = link.item_id
+            AND w.fingerprint = link.fingerprint
+    )
+) AS n ORDER BY n.user_id, n.item_id
+"""
+_LINKS = """
+SELECT user_id, device_id, event_id, ts AS begin, received_at,
+    ts + duration_ms * interval '1 millisecond' AS end
+FROM {} WHERE ts >= %(begin)s AND ts < %(end)s
+    AND (%(user)s::text IS NULL OR user_id = %(user)s)
+    AND (%(device)s::text IS NULL OR device_id = %(device)s)
+"""
 # The rows at an hour's begin belong to the hour before as well, as far as that hour looks ahead.
 _HOURS = """
 SELECT user_id, device_id, hour, count(*), max(received_at) FROM (
     SELECT user_id, device_id, received_at, date_trunc('hour', ts) AS hour, true AS is_own
-    FROM {source} WHERE ts >= %(begin)s AND ts < %(end)s
+    FROM {source} WHERE ts >= %(begin)s AND ts < %(end)s {only}
     UNION ALL
     SELECT user_id, device_id, received_at, date_trunc('hour', ts) - interval '1 hour', false
     FROM {source} WHERE ts >= %(begin)s::timestamptz + interval '1 hour' AND ts < %(end)s
-        AND ts < date_trunc('hour', ts) + %(overlap)s
+        AND ts < date_trunc('hour', ts) + %(overlap)s {only}
 ) AS seen GROUP BY user_id, device_id, hour HAVING bool_or(is_own)
 ORDER BY user_id, device_id, hour
 """
@@ -449,6 +562,42 @@ def _work_day(work: Work, day: date) -> tuple[str, int, date]:
     return work.name, work.version, day
 
 
+@dataclass(frozen=True)
+class _Scope:
+    """A condition on `am.work_item` to be added to others, and its values."""
+
+    text: str = ""
+    values: tuple[object, ...] = ()
+
+
+def _scope(work: Work, recent: Recent | None) -> _Scope:
+    """Only what is recent. What has no source row any more is backlog."""
+    if recent is None:
+        return _Scope()
+    if work.unit is Unit.HOUR:
+        return _Scope(" AND user_id = %s AND ts >= %s", (recent.user_id, recent.first_hour))
+    if work.unit is Unit.SEQUENCE:  # its first row may be older than what came last
+        return _Scope(" AND user_id = %s AND updated_at >= %s", (recent.user_id, recent.since))
+    found = " OR ".join(_IS_RECENT.format(qualified(source)) for source in work.sources)
+    values = [value for source in work.sources for value in (source.name, recent.since)]
+    return _Scope(f" AND user_id = %s AND ({found})", (recent.user_id, *values))
+
+
+def _arrays(rows: Sequence[tuple[Link, str, bool]]) -> dict[str, Any]:
+    return {
+        "users": [link.user_id for link, _, _ in rows],
+        "ids": [link.event_id for link, _, _ in rows],
+        "devices": [link.device_id for link, _, _ in rows],
+        "times": [link.begin for link, _, _ in rows],
+        "fingerprints": [text for _, text, _ in rows],
+        "parts": [is_part for _, _, is_part in rows],
+    }
+
+
+def _recent_values(recent: Recent | None) -> dict[str, Any]:
+    return {"user": recent.user_id, "since": recent.since} if recent else {}
+
+
 def _source_values(work: Work, source: Stream, day: date) -> dict[str, Any]:
     span = Span.of_day(day)
     return {
@@ -466,7 +615,7 @@ def _open_days_values(work: Work, recent_lines: int | None) -> dict[str, Any]:
         "version": work.version,
         "raw": [source.name for source in work.sources if not source.is_derived],
         "derived": [source.name for source in work.sources if source.is_derived],
-        "is_row": work.unit is Unit.ROW,
+        "is_row": work.unit is not Unit.HOUR,
         "recent": recent_lines,
     }
 

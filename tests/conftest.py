@@ -1,5 +1,6 @@
 """Fixtures for all tests: real servers, started once, and a place on them for each module."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from hypothesis import settings
 from psycopg import sql
 
 from infra.home import load_state
+from infra.migrate import upgrade
 from infra.postgres import ADMIN, OWNER, Postgres
 from infra.stack import SERVER_PARTS, Stack
 from ingest_api.settings import Settings
@@ -49,18 +51,35 @@ def admin_url(stack: Stack) -> str:
 
 
 @pytest.fixture(scope="module")
-def connections(stack: Stack, admin_url: str) -> Iterator[Connections]:
-    """An empty database, lake and vector store of the module's own."""
+def database_url(stack: Stack, admin_url: str) -> Iterator[str]:
+    """An empty database of the module's own, as AM's owner reaches it.
+
+    On the server with TimescaleDB that `AM_TEST_TIMESCALE_URL` names, where it names one.
+    """
+    timescale = os.environ.get("AM_TEST_TIMESCALE_URL")
+    owner_url = timescale or stack.settings.connections().database_url
     name = f"module_{uuid4().hex[:12]}"
+    url = urlsplit(owner_url)._replace(path=f"/{name}").geturl()
     parts = {"name": sql.Identifier(name), "owner": sql.Identifier(OWNER)}
-    make = sql.SQL("CREATE DATABASE {name} OWNER {owner} TEMPLATE {template}")
-    found = stack.settings.connections()
-    with psycopg.connect(admin_url, autocommit=True) as admin:
-        admin.execute(make.format(**parts, template=sql.Identifier(TEMPLATE)))
-        yield replace(
-            found,
-            database_url=urlsplit(found.database_url)._replace(path=f"/{name}").geturl(),
-            lake_uri=f"s3://{TEST_BUCKET}/{name}/lake",
-            vectors_uri=f"s3://{TEST_BUCKET}/{name}/vectors",
-        )
+    make = sql.SQL("CREATE DATABASE {name} OWNER {owner}").format(**parts)
+    copy = sql.SQL(" TEMPLATE {}").format(sql.Identifier(TEMPLATE))
+    with psycopg.connect(timescale or admin_url, autocommit=True) as admin:
+        admin.execute(make if timescale else make + copy)
+        if timescale:  # its workers hold on to a template, which can then not be copied
+            with psycopg.connect(url, autocommit=True) as database:
+                database.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
+            upgrade(url)
+        yield url
         admin.execute(sql.SQL("DROP DATABASE {name} WITH (FORCE)").format(**parts))
+
+
+@pytest.fixture(scope="module")
+def connections(stack: Stack, database_url: str) -> Connections:
+    """The module's own database, and an empty lake and vector store."""
+    place = f"s3://{TEST_BUCKET}/{urlsplit(database_url).path.strip('/')}"
+    return replace(
+        stack.settings.connections(),
+        database_url=database_url,
+        lake_uri=f"{place}/lake",
+        vectors_uri=f"{place}/vectors",
+    )

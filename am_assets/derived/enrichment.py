@@ -24,7 +24,8 @@ class Item:
 
     A ROW item has `row` (its columns by name, JSON parsed) and, where the enrichment asks for it,
     `blob` and its `media_type`; an HOUR item has `rows`, in the source's `row_schema`, sorted by
-    time. `tz_offset_min` and `trace_id` are those of the (last) row; null = unknown.
+    time; a SEQUENCE item has one ROW item a row as its `parts`, by time, and else is the first of
+    them. `tz_offset_min` and `trace_id` are those of the (last) row; null = unknown.
     """
 
     item_id: UUID
@@ -34,6 +35,7 @@ class Item:
     stream: str
     row: Mapping[str, Any] = field(default_factory=dict)
     rows: pa.Table | None = None
+    parts: tuple["Item", ...] = ()
     blob: bytes | None = field(default=None, repr=False)
     blob_key: str | None = None
     media_type: str | None = None

@@ -1,6 +1,7 @@
 """`am connect`: what to enter in another app so that it sends to AM, and its setup link as a QR."""
 
 import io
+import json
 from typing import Annotated
 
 import psycopg
@@ -9,10 +10,12 @@ import typer
 
 from ingest_api.adapters.adapter import Adapter, Door
 from ingest_api.adapters.catalog import ADAPTERS
+from ingest_api.mqtt_rules import ROOT, MqttSettingsError, broker_of, rules_of
 from ingest_api.settings import Settings
 from ingest_api.tokens import Scope, create_token
 
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "0.0.0.0")  # noqa: S104 - compared, not bound
+MQTT = "owntracks-mqtt"
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "0.0.0.0")  # noqa: S104 - compared, not bound # nosec B104
 app = typer.Typer(help="Print what to enter in another app so that it sends to AM.")
 
 
@@ -32,11 +35,15 @@ def connect(
     if name is None:
         for adapter in ADAPTERS.values():
             typer.echo(f"{adapter.name:<20} {adapter.app} ({adapter.systems})")
+        typer.echo(f"{MQTT:<20} OwnTracks through an MQTT broker (Android, iOS)")
         return
-    if name not in ADAPTERS:
-        raise typer.BadParameter(f"no app {name!r}; there are: {', '.join(ADAPTERS)}")
+    if name not in (*ADAPTERS, MQTT):
+        raise typer.BadParameter(f"no app {name!r}; there are: {', '.join((*ADAPTERS, MQTT))}")
     settings = Settings()
-    base = (url or f"http://{settings.api_host}:{settings.api_port}").rstrip("/")
+    if name == MQTT:
+        typer.echo(described_mqtt(settings, user=user or "USER", device=device or "DEVICE"))
+        return
+    base = (url or settings.api_url).rstrip("/")
     door = Door(base=base, token=token or _new_token(settings, user, device))
     typer.echo(described(ADAPTERS[name], door))
 
@@ -50,6 +57,42 @@ def described(adapter: Adapter, door: Door) -> str:
         lines += ["", f"or open on the device: {link}", "", qr_code(link)]
     if any(f"//{host}" in door.base for host in LOOPBACK):
         lines += ["", "This address is of this machine alone: pass --url with one a phone reaches."]
+    return "\n".join(lines)
+
+
+def described_mqtt(settings: Settings, *, user: str, device: str) -> str:
+    """What to enter in the app, for the broker, and for AM; no token has a part in it.
+
+    Raises: typer.BadParameter where AM_MQTT_URL or AM_MQTT_USERS can't be used.
+    """
+    try:
+        url = settings.mqtt_url
+        broker = None if url is None else broker_of(url.get_secret_value())
+        rules = rules_of(settings.mqtt_users or {user: user})
+    except MqttSettingsError as error:
+        raise typer.BadParameter(str(error)) from error
+    name = next((name for name, owner in rules.items() if owner.user_id == user), user)
+    host, port = (broker.host, broker.port) if broker else ("HOST", 1883)
+    lines = [
+        "OwnTracks (Android, iOS), Preferences → Connection:",
+        "Mode: MQTT",
+        f"Host: {host}",
+        f"Port: {port}",
+        f"TLS: {'on' if broker and broker.is_tls else 'off'}",
+        f"Username, Password: those of {name} at the broker",
+        f"Device ID: {device}",
+        f"(it publishes to {ROOT}/{name}/{device}; on iOS leave the topic's field empty)",
+        "",
+        "mosquitto.conf, so that the broker keeps what comes while AM is away:",
+        "persistence true",
+        "max_queued_messages 0",
+        "an acl_file: AM reads all, each other account writes its own topics alone:",
+        f"user am, topic read {ROOT}/#; pattern readwrite {ROOT}/%u/#",
+        "",
+        "AM's environment, then `am up`:",
+        f"AM_MQTT_URL={'(set)' if broker else 'mqtt://am:PASSWORD@HOST:1883'}",
+        f"AM_MQTT_USERS={json.dumps(dict(settings.mqtt_users or {name: user}))}",
+    ]
     return "\n".join(lines)
 
 

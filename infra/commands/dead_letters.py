@@ -1,22 +1,18 @@
 """`am dead-letters`: what could not become rows, why, and another chance for it."""
 
 import asyncio
-from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
 import psycopg
 import typer
+from psycopg import AsyncConnection
 from psycopg.rows import class_row
-from psycopg_pool import AsyncConnectionPool
 
 from am_assets.streams.registry import REGISTRY
-from ingest_api.landing import LandingStage, Zones
-from ingest_api.limits import blob_limit
-from ingest_api.own_blobs import OwnBlobs
 from ingest_api.replay import OPEN, Replayed, StoredLetter, replay
 from ingest_api.settings import Settings
-from ingest_api.writer import Writer
+from ingest_api.stage import landing_stage
 from resources.blobs import BlobStore
 
 app = typer.Typer(no_args_is_help=True, help="Elements that could not become rows.")
@@ -65,23 +61,14 @@ def _find(ids: list[UUID] | None) -> list[StoredLetter]:
 async def _replay(ids: list[UUID] | None) -> list[Replayed]:
     settings = Settings()
     connections = settings.connections()
-    blobs, writer = BlobStore(connections), Writer(connections.database_url)
-    async with AsyncConnectionPool(
-        connections.database_url, min_size=1, max_size=4, open=False
-    ) as pool:
-        await writer.start()
-        stage = LandingStage(
-            zones=Zones(pool),
-            blobs=blobs,
-            own_blobs=OwnBlobs(
-                pool=pool, blobs=blobs, registry=REGISTRY, limit=blob_limit(settings)
-            ),
-            writer=writer,
-            max_future=timedelta(seconds=settings.max_future_skew_s),
-        )
-        async with pool.connection() as connection:
-            results = await replay(
-                connection, stage=stage, blobs=blobs, registry=REGISTRY, ids=ids or None
+    async with landing_stage(settings, connections) as stage:
+        connected = AsyncConnection.connect(connections.database_url, autocommit=True)
+        async with await connected as connection:
+            return await replay(
+                connection,
+                stage=stage,
+                blobs=BlobStore(connections),
+                registry=REGISTRY,
+                ids=ids or None,
+                secrets=settings.owntracks_secrets,
             )
-        await writer.stop()
-    return results

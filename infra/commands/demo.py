@@ -32,6 +32,7 @@ from resources.work import WorkQueue
 OWNER = "ivo"
 CONCURRENCY = 8
 POLL_S = 1.0
+RUNNING = "SELECT DISTINCT enrichment, day FROM am.work_item WHERE state = 'running' ORDER BY 1, 2"
 console = Console()
 app = typer.Typer(help="Send one real day through the public doors and have it processed.")
 
@@ -45,7 +46,7 @@ def demo(
     """Exit code 1 where something was refused, or is not processed in time."""
     settings = Settings()
     Stack(settings.home).start(lambda part, what: console.print(f"{part:16} {what}", style="dim"))
-    base_url = f"http://{settings.api_host}:{settings.api_port}"
+    base_url = settings.api_url
     connections = settings.connections()
     chosen = _days(days, seed=seed, yesterday=datetime.now(UTC).date() - timedelta(days=1))
     token = _token(connections)
@@ -94,10 +95,16 @@ class Backlog:
     connections: Connections
 
     def open(self) -> list[str]:
-        """One line an enrichment, or a raw day, with something to do."""
+        """One line an enrichment, or a day to publish, with something to do or being done."""
+        return self._look() or self._look()  # what moved on during the first look is in the second
+
+    def _look(self) -> list[str]:
+        with psycopg.connect(self.connections.database_url) as connection:
+            running = connection.execute(RUNNING).fetchall()
         queue, lake = WorkQueue(self.connections.database_url), Lake(self.connections)
         behind = lake.days_behind(REGISTRY.values())
-        lines = [f"{one.stream} {one.day} to publish" for one in behind]
+        lines = [f"{name} {day} at work" for name, day in running]
+        lines += [f"{one.stream} {one.day} to publish" for one in behind]
         for enrichment in ENRICHMENTS:
             lines += [f"{enrichment.name} {one.day}" for one in queue.open_days(enrichment)]
         return lines

@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, help="Make, list and revoke tokens.")
 def create(
     user: Annotated[str, typer.Option(help="Whose data the token writes or reads.")],
     device: Annotated[str, typer.Option(help="The one device it is for; '*' for all.")],
-    scope: Annotated[list[Scope] | None, typer.Option(help="write, read or admin.")] = None,
+    scope: Annotated[list[Scope] | None, typer.Option(help="write, read, sql or admin.")] = None,
 ) -> None:
     """Make a token and print it; it is kept as a hash and can't be shown again."""
     with psycopg.connect(Settings().connections().database_url) as connection:

@@ -70,7 +70,7 @@ def print_ledger(console: Console, connections: Connections, *, user_id: str) ->
 
 def print_where(console: Console, settings: Settings, *, token: str, day: date) -> None:
     """Addresses, and a token to use them with."""
-    api = f"http://{settings.api_host}:{settings.api_port}"
+    api = settings.api_url
     begin, end = f"{day}T00:00:00Z", f"{day + timedelta(days=1)}T00:00:00Z"
     console.print(
         f"""

@@ -6,10 +6,12 @@ import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 import typer
+from pyarrow import feather, parquet
 from typer.testing import CliRunner, Result
 
 from am_assets.streams.digital import NOTE
@@ -22,6 +24,7 @@ from resources.connections import Connections
 from resources.vectors import VectorStore
 from tests.resources import moments_data
 from tests.resources.rows import insert, landing
+from tests.resources.trino_facade import facade
 
 NOON = datetime(2022, 9, 4, 12, tzinfo=UTC)
 DAY = date(2022, 9, 4)
@@ -93,13 +96,75 @@ def test_sql_that_is_wrong_or_writes_ends_with_1_and_a_reason(ask: Ask) -> None:
     assert "only questions" in writes.stderr
 
 
-def test_trino_without_its_address_says_what_to_set(ask: Ask) -> None:
+@pytest.mark.parametrize("ending", ["parquet", "csv", "json", "arrow"])
+def test_an_answer_goes_into_a_file_of_the_kind_that_its_name_says(
+    ask: Ask, tmp_path: Path, ending: str
+) -> None:
+    path = tmp_path / f"notes.{ending}"
+    result = ask(sql_app, NOTES, "--to", str(path))
+    assert result.exit_code == 0, result.output
+    assert result.stdout == ""
+    assert "2 rows" in result.stderr
+    read: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
+        "parquet": lambda path: parquet.read_table(path).to_pylist(),
+        "arrow": lambda path: feather.read_table(str(path)).to_pylist(),
+        "csv": lambda path: list(csv.DictReader(path.open())),
+        "json": lambda path: json.loads(path.read_text()),
+    }
+    assert [row["user_id"] for row in read[ending](path)] == [AMY, ANN]
+
+
+def test_a_file_of_another_kind_is_refused_before_anything_is_asked(
+    ask: Ask, tmp_path: Path
+) -> None:
+    result = ask(sql_app, NOTES, "--to", str(tmp_path / "notes.xlsx"))
+    assert result.exit_code == 2
+    assert ".parquet" in result.stderr
+    assert not list(tmp_path.glob("notes.*"))
+
+
+def test_a_question_of_the_library_is_asked_by_its_name(ask: Ask) -> None:
+    span = ("--param", "begin=2022-09-04", "--param", "end=2022-09-05")
+    result = ask(sql_app, "--query", "notes_per_day", *span, "--format", "json", "--user", ANN)
+    assert result.exit_code == 0, result.output
+    (found,) = json.loads(result.stdout)
+    assert (found["user_id"], found["day"], found["notes"]) == (ANN, "2022-09-04", 1)
+    listed = ask(sql_app, "--list").stdout
+    assert "notes_per_day" in listed
+    assert "How many notes" in listed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--query", "nothing_like_it"), "--list"),
+        (("--query", "notes_per_day"), "begin"),
+        (("--query", "notes_per_day", "--param", "begin"), "name=value"),
+        (("--query", "notes_per_day", "SELECT 1"), "give a question"),
+        (("SELECT 1", "--param", "a=b"), "--query"),
+        ((), "give a question"),
+    ],
+)
+def test_a_question_that_is_not_there_or_not_whole_says_what_is_missing(
+    ask: Ask, arguments: tuple[str, ...], told: str
+) -> None:
+    result = ask(sql_app, *arguments)
+    assert result.exit_code == 2
+    assert told in result.stderr
+
+
+def test_trino_is_asked_at_its_address_or_one_is_told_to_name_it(ask: Ask) -> None:
     result = ask(sql_app, "SELECT 1", "--engine", "trino")
     assert result.exit_code == 2
     assert "AM_TRINO_URL" in result.stderr
-    given = ask(sql_app, "SELECT 1", "--engine", "trino", AM_TRINO_URL="http://trino:8080")
-    assert given.exit_code == 2
-    assert "http://trino:8080" in given.stderr
+    trino = ("--engine", "trino", "--format", "json", "--user", ANN)
+    with facade() as server:
+        asked = ask(sql_app, "SELECT 1 AS one", *trino, AM_TRINO_URL=server.url)
+        refused = ask(sql_app, "DELETE FROM am.x", *trino, AM_TRINO_URL=server.url)
+    assert json.loads(asked.stdout) == [{"one": 1}]
+    assert server.headers[0]["x-trino-user"] == ANN
+    assert refused.exit_code == 1
+    assert "only questions" in refused.stderr
 
 
 def test_search_without_weights_goes_by_words_and_says_so_beside_the_answer(ask: Ask) -> None:

@@ -60,3 +60,17 @@ def test_a_new_token_may_write_as_its_device_and_no_more(connections: Connection
             (token_sha256(token),),
         ).fetchone()
     assert row == ("u-connect", "pixel", ["write"])
+
+
+def test_the_broker_way_of_owntracks_is_printed_without_the_brokers_password() -> None:
+    env = {
+        "AM_MQTT_URL": "mqtts://am:hush@broker.example",
+        "AM_MQTT_USERS": '{"jane": "ada"}',
+    }
+    told = CliRunner().invoke(app, ["owntracks-mqtt", "--user", "ada", "--device", "p"], env=env)
+    assert told.exit_code == 0, told.output
+    for line in ("Host: broker.example", "Port: 8883", "TLS: on", "owntracks/jane/p"):
+        assert line in told.output
+    assert "hush" not in told.output
+    wrong = CliRunner().invoke(app, ["owntracks-mqtt"], env={"AM_MQTT_URL": "http://x"})
+    assert (wrong.exit_code, "AM_MQTT_URL" in wrong.output) == (2, True)

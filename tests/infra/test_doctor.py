@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from infra import doctor
 from infra.doctor import Finding, judge_skew
@@ -70,3 +71,21 @@ def test_a_clock_is_judged_alike_ahead_and_behind(skew_s: float) -> None:
 @pytest.mark.parametrize(("skew_s", "level"), [(0.5, "ok"), (5, "note"), (-61, "error")])
 def test_a_clock_far_off_is_an_error_and_a_little_off_a_note(skew_s: float, level: str) -> None:
     assert judge_skew("it", skew_s).level == level
+
+
+def test_an_mqtt_broker_that_can_not_be_used_is_an_error_before_anything_is_started(
+    tmp_path: Path,
+) -> None:
+    url = SecretStr("mqtt://127.0.0.1")
+    (finding,) = doctor.check_broker(at(tmp_path, mqtt_url=url))
+    assert (finding.level, "AM_MQTT_USERS" in finding.what) == ("error", True)
+    assert doctor.check_broker(at(tmp_path, mqtt_url=url, mqtt_users={"jane": "ada"})) == []
+    assert doctor.check_broker(at(tmp_path)) == []
+
+
+def test_what_the_mqtt_subscriber_tells_of_itself_is_judged() -> None:
+    pulse = {"is_connected": True, "broker": "b:1883", "taken": 3, "waiting": 0, "problem": None}
+    assert doctor.judge_broker(pulse).level == "ok"
+    assert doctor.judge_broker({**pulse, "waiting": 7}).level == "note"
+    lost = doctor.judge_broker({**pulse, "is_connected": False, "problem": "nothing answers"})
+    assert (lost.level, lost.what) == ("error", "nothing answers")

@@ -1,0 +1,181 @@
+"""The lake as Arrow datasets: which files a stream has now, what lies in each, one user's rows.
+
+For who asks questions of the lake. What writes to it, and what checks it, is in `lake`.
+
+A dataset knows each file's day, the times that lie in it and whose rows they are, so that files
+that can't answer are never opened. One user's dataset drops other users' rows while it reads: who
+scans it never holds them, and no part of a question is computed over them.
+"""
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+from pyarrow import fs
+
+from am_assets.schemas.arrow import delta_schema
+from am_assets.streams.stream import Stream
+from resources.connections import REGION, Connections
+from resources.kept_ranges import MIB, KeptFiles, KeptRanges
+from resources.lake import Lake
+
+INSTANT = pa.timestamp("us", tz="UTC")
+# Writers may cut the names in a file's statistics; a name that is shorter than this is whole.
+WHOLE_NAME_BYTES = 32
+PARALLEL_LOOKS = 16
+KEPT_BYTES = 256 * MIB
+READER_VERSION = 1  # of the Delta protocol: later ones have rows that are deleted, but in the files
+
+
+class LakeFilesError(Exception):
+    """A table of the lake that can't be read as it is; says which and why."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A table at one version."""
+
+    version: int
+    dataset: pads.FileSystemDataset
+
+
+class LakeFiles:
+    """The tables of one lake; what was opened once is only asked for what is new. Thread-safe."""
+
+    def __init__(self, connections: Connections, *, kept_bytes: int = KEPT_BYTES) -> None:
+        """Connects to nothing yet. So much of what was read is kept in memory."""
+        self._ranges = KeptRanges(max_bytes=kept_bytes)
+        self._connections = connections
+        self._lake = Lake(connections)
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._tables: dict[str, DeltaTable] = {}
+        self._opened: dict[str, Opened] = {}
+        self._files: fs.FileSystem | None = None
+
+    def open(self, stream: Stream) -> Opened:
+        """The table as it is now; where there is none yet, no rows at version -1.
+
+        Raises: LakeFilesError, deltalake.exceptions.DeltaError.
+        """
+        with self._locks[stream.name]:
+            table = self._newest(stream)
+            if table is None:
+                return Opened(-1, _nothing(stream))
+            known = self._opened.get(stream.name)
+            if known is None or known.version != table.version():
+                known = Opened(table.version(), self._dataset(stream, table))
+                self._opened[stream.name] = known
+            return known
+
+    def open_all(self, streams: Iterable[Stream]) -> dict[str, Opened]:
+        """The tables of many streams, by the streams' names. Raises: as `open` does."""
+        chosen = list(streams)
+        with ThreadPoolExecutor(PARALLEL_LOOKS) as pool:
+            found = pool.map(self.open, chosen)
+            return {stream.name: table for stream, table in zip(chosen, found, strict=True)}
+
+    def _newest(self, stream: Stream) -> DeltaTable | None:
+        table = self._tables.get(stream.name)
+        if table is not None:
+            try:
+                table.update_incremental()
+            except TableNotFoundError:  # it was removed, and perhaps made again
+                del self._tables[stream.name]
+            else:
+                return table
+        found = self._lake.open(stream)
+        if found is not None:
+            self._tables[stream.name] = found
+        return found
+
+    def _dataset(self, stream: Stream, table: DeltaTable) -> pads.FileSystemDataset:
+        if table.protocol().min_reader_version > READER_VERSION:
+            raise LakeFilesError(
+                f"{stream.table} was written with features of Delta that AM does not read: "
+                "publish its days again"
+            )
+        root, files = self._place(stream)
+        form = pads.ParquetFileFormat(
+            default_fragment_scan_options=pads.ParquetFragmentScanOptions(pre_buffer=True)
+        )
+        fragments = [
+            form.make_fragment(
+                f"{root}/{file['path']}",
+                filesystem=files,
+                partition_expression=_contents(file),
+                file_size=file["size_bytes"],
+            )
+            for file in _added(table)
+        ]
+        return pads.FileSystemDataset(fragments, delta_schema(stream), form, files)
+
+    def _place(self, stream: Stream) -> tuple[str, fs.FileSystem]:
+        uri = self._lake.table_uri(stream)
+        if not uri.startswith("s3://"):
+            files, path = fs.FileSystem.from_uri(uri)
+            return path, files
+        if self._files is None:
+            store = _object_store(self._connections)
+            self._files = fs.PyFileSystem(KeptFiles(store, self._ranges))
+        return uri.removeprefix("s3://"), self._files
+
+
+def own(opened: Opened, user_id: str | None) -> pads.Dataset:
+    """One user's rows; None = everybody's."""
+    if user_id is None:
+        return opened.dataset
+    return opened.dataset.filter(pc.field("user_id") == pc.scalar(user_id))
+
+
+def _added(table: DeltaTable) -> Iterator[dict[str, Any]]:
+    yield from pa.table(table.get_add_actions(flatten=True)).to_pylist()
+
+
+def _contents(file: dict[str, Any]) -> pc.Expression:
+    """What is true of every row of a file."""
+    day: date = file["partition.day"]
+    begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    truth = (
+        (pc.field("day") == pa.scalar(day, pa.date32()))
+        & (pc.field("ts") >= pa.scalar(begin, INSTANT))
+        & (pc.field("ts") < pa.scalar(begin + timedelta(days=1), INSTANT))
+    )
+    whose = _whose(file.get("min.user_id"), file.get("max.user_id"))
+    return truth if whose is None else truth & whose
+
+
+def _whose(lowest: str | None, highest: str | None) -> pc.Expression | None:
+    if lowest is None or highest is None:
+        return None
+    if max(len(lowest.encode()), len(highest.encode())) >= WHOLE_NAME_BYTES:
+        return None
+    user = pc.field("user_id")
+    if lowest == highest:
+        return user == pc.scalar(lowest)
+    return (user >= pc.scalar(lowest)) & (user <= pc.scalar(highest))
+
+
+def _nothing(stream: Stream) -> pads.FileSystemDataset:
+    return pads.FileSystemDataset(
+        [], delta_schema(stream), pads.ParquetFileFormat(), fs.LocalFileSystem()
+    )
+
+
+def _object_store(connections: Connections) -> fs.FileSystem:
+    return fs.S3FileSystem(
+        access_key=connections.s3_access_key,
+        secret_key=connections.s3_secret_key,
+        endpoint_override=connections.s3_host,
+        scheme="https" if connections.is_s3_secure else "http",
+        region=REGION,
+        force_virtual_addressing=False,
+    )
