@@ -25,14 +25,12 @@ from pyarrow import fs
 from am_assets.schemas.arrow import delta_schema
 from am_assets.streams.stream import Stream
 from resources.connections import REGION, Connections
-from resources.kept_ranges import MIB, KeptFiles, KeptRanges
 from resources.lake import Lake
 
 INSTANT = pa.timestamp("us", tz="UTC")
 # Writers may cut the names in a file's statistics; a name that is shorter than this is whole.
 WHOLE_NAME_BYTES = 32
 PARALLEL_LOOKS = 16
-KEPT_BYTES = 256 * MIB
 READER_VERSION = 1  # of the Delta protocol: later ones have rows that are deleted, but in the files
 
 
@@ -51,9 +49,8 @@ class Opened:
 class LakeFiles:
     """The tables of one lake; what was opened once is only asked for what is new. Thread-safe."""
 
-    def __init__(self, connections: Connections, *, kept_bytes: int = KEPT_BYTES) -> None:
-        """Connects to nothing yet. So much of what was read is kept in memory."""
-        self._ranges = KeptRanges(max_bytes=kept_bytes)
+    def __init__(self, connections: Connections) -> None:
+        """Connects to nothing yet."""
         self._connections = connections
         self._lake = Lake(connections)
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -124,8 +121,7 @@ class LakeFiles:
             files, path = fs.FileSystem.from_uri(uri)
             return path, files
         if self._files is None:
-            store = _object_store(self._connections)
-            self._files = fs.PyFileSystem(KeptFiles(store, self._ranges))
+            self._files = _object_store(self._connections)
         return uri.removeprefix("s3://"), self._files
 
 
@@ -171,6 +167,9 @@ def _nothing(stream: Stream) -> pads.FileSystemDataset:
 
 
 def _object_store(connections: Connections) -> fs.FileSystem:
+    """Arrow's own. One that is written in Python would wait for the interpreter's lock, which the
+    engine holds while it waits for a file.
+    """
     return fs.S3FileSystem(
         access_key=connections.s3_access_key,
         secret_key=connections.s3_secret_key,

@@ -121,13 +121,14 @@ def chromium() -> str:
     pytest.skip(problem)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def playwright() -> Iterator[Playwright]:
+    """Ends with this folder: while it lives no other test could use asyncio."""
     with sync_playwright() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser(playwright: Playwright, chromium: str) -> Iterator[Browser]:
     """One browser; each test has its own profile in it."""
     arguments = [*SANDBOX, *FAKES, *ELSEWHERE]

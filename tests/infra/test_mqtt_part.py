@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from pydantic import SecretStr
 
 from infra.doctor import check_broker
@@ -9,6 +10,8 @@ from infra.ports import choose_free
 from infra.stack import ALL_PARTS, SERVER_PARTS, Stack
 from ingest_api.settings import Settings
 from tests.ingest_api.test_mqtt import until
+
+pytestmark = pytest.mark.slow
 
 
 def test_without_a_broker_there_is_no_such_part(tmp_path: Path) -> None:

@@ -49,6 +49,8 @@ from sensors.unfinished import find_unfinished
 from tests.models.media import tiny_weights
 from tests.planting import Garden, days_from, rows_of
 
+pytestmark = pytest.mark.slow
+
 DAYS = days_from(date(2022, 1, 1))
 VAD, WORDS = media_audio_vad_filtered.ENRICHMENT, media_text_transcribed_words.ENRICHMENT
 MOMENTS = moments.ENRICHMENT

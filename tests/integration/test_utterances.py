@@ -34,6 +34,8 @@ TEXTS = (
     "WHERE (ts AT TIME ZONE 'UTC')::date = %s ORDER BY ts"
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def tools(connections: Connections) -> Tools:

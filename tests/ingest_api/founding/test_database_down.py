@@ -3,6 +3,7 @@
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import psycopg
 import pytest
 from psycopg import sql
@@ -33,6 +34,14 @@ def allow(admin_url: str, connections: Connections, *, is_allowed: bool) -> None
             )
 
 
+def await_ready(base_url: str) -> None:
+    """Until the API says that it can store again, as a client that was refused asks anew."""
+    for _ in range(20):
+        if httpx.get(f"{base_url}/readyz", timeout=30).is_success:
+            return
+    raise AssertionError("the API did not find the database again")
+
+
 def test_a_reading_is_not_acknowledged_unless_it_is_committed(
     base_url: str,
     token_for: Any,
@@ -51,6 +60,7 @@ def test_a_reading_is_not_acknowledged_unless_it_is_committed(
             assert socket.connection.close_code == 1013
         finally:
             allow(admin_url, connections, is_allowed=True)
+    await_ready(base_url)  # its pool looks for the database again after a while of its own
     with socket_of(base_url, url) as socket:
         assert socket.ask(READING, "data_ack")["stored"] == 1
     with psycopg.connect(connections.database_url) as database:

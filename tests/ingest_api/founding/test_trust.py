@@ -86,7 +86,7 @@ def test_a_rule_with_a_device_binds_the_caller_to_it() -> None:
     ]
     principal = principal_of(found)
     assert principal.device_id == "phone"
-    assert [principal.may(scope) for scope in Scope] == [True, False, False]
+    assert [scope for scope in Scope if principal.may(scope)] == [Scope.WRITE]
 
 
 def test_where_rules_of_two_users_fit_the_device_decides_or_nobody_is_let_in() -> None:
