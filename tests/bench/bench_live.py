@@ -14,12 +14,6 @@ from tests.bench.conftest import Served
 MANY = 100
 AUDIO_S = 30
 WARM_S, SUSTAINED_S = 15, 75
-AUDIO_LIMITS = """
-What limits it: the object store's client, which takes about half of the API's time (a chunk is an
-S3 object of its own), then base64 and JSON."""
-USERS_LIMITS = """
-What limits it: a block of EEG is 2 048 numbers as JSON text, read, checked, written as JSON again
-and hashed: most of the API's time. The same numbers as rows of a sensor stream cost a third."""
 
 
 def bench_audio_sockets(
@@ -36,7 +30,6 @@ def bench_audio_sockets(
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
         f"| {told['sent']} | {told['acknowledged']} | {stored} | {len(told['refused'])} "
         f"| {told['late']} | {told['p50_ms']:.0f} | {told['p99_ms']:.0f} | {cores:.2f} |",
-        AUDIO_LIMITS,
     ]
     assert told["sent"] == told["acknowledged"] == stored == MANY * AUDIO_S, told["refused"]
 
@@ -62,7 +55,6 @@ def bench_hundred_users(
         f"| {SUSTAINED_S} | {blocks * 256 * 8:,} | {motion:,} | {len(told['refused'])} "
         f"| {told['late']} | {told['p50_ms']:.0f} | {told['p99_ms']:.0f} | {cores:.2f} "
         f"| {warm_mib:.0f} | {api.memory_mib:.0f} |",
-        USERS_LIMITS,
     ]
     assert told["sent"] == told["acknowledged"], told["refused"]
     assert (blocks, motion) == (MANY * SUSTAINED_S, MANY * SUSTAINED_S * 50)
