@@ -1,7 +1,7 @@
 """Clients that send all the time: `python -m tests.bench.live audio|users PORT SECONDS TOKENS`.
 
 `audio`: a socket a token, on each a second of sound (32 KB of PCM) every second. `users`: every
-second, for each token, a block of EEG (256 samples of 8 channels) and 50 readings of an
+second, for each token, a packed block of EEG (256 samples of 8 channels) and 50 readings of an
 accelerometer. What was sent, what was acknowledged and how long that took is printed as JSON.
 """
 
@@ -9,6 +9,7 @@ import asyncio
 import base64
 import json
 import random
+import struct
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -99,8 +100,14 @@ async def listen(port: int, token: str, device: str, seconds: int, tally: Tally)
 async def wear(client: httpx.AsyncClient, token: str, seconds: int, tally: Tally) -> None:
     """One person."""
     rng = random.Random(token)
-    samples = [[round(rng.gauss(0, 40), 2) for _ in CHANNELS] for _ in range(256)]
-    block = {"rate_hz": 256, "channels": CHANNELS, "unit": "µV", "samples": samples}
+    numbers = struct.pack("<2048f", *(rng.gauss(0, 40) for _ in range(256 * len(CHANNELS))))
+    block = {
+        "rate_hz": 256,
+        "channels": CHANNELS,
+        "unit": "µV",
+        "sample_type": "f4",
+        "samples": base64.b64encode(numbers).decode(),
+    }
     signal = json.dumps(block)[1:]  # written once: the client's own work is not to be measured
     axes = [[round(rng.gauss(0, 3), 4) for _ in "xyz"] for _ in range(50)]
     kind = {"Content-Type": "application/json", "X-Device-Id": "wearable"}
