@@ -60,11 +60,7 @@ class Line:
 
     async def receive(self) -> str | bytes:
         """The next frame's content. Raises: WebSocketDisconnect."""
-        message = await self._socket.receive()
-        if message["type"] == "websocket.disconnect":
-            raise WebSocketDisconnect(message.get("code") or status.WS_1000_NORMAL_CLOSURE)
-        text: str | None = message.get("text")
-        content: str | bytes = message["bytes"] if text is None else text
+        content = await next_frame(self._socket)
         self._size = len(content)
         return content
 
@@ -166,6 +162,19 @@ class Talk(Protocol):
     async def tick(self, line: Line, *, is_due: bool) -> None:
         """Say what is due; `is_due` False: woken between two ticks because there is news."""
         ...
+
+
+async def next_frame(socket: WebSocket) -> str | bytes:
+    """A frame's content: some clients send their JSON as a binary one.
+
+    Raises: WebSocketDisconnect.
+    """
+    message = await socket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code") or status.WS_1000_NORMAL_CLOSURE)
+    text: str | None = message.get("text")
+    content: str | bytes = message["bytes"] if text is None else text
+    return content
 
 
 async def serve(socket: WebSocket, device_id: str, *, kind: Kind, talk: Talk) -> None:

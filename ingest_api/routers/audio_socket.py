@@ -12,6 +12,7 @@ from ingest_api.errors import IngestError, MalformedBodyError
 from ingest_api.landing import Arrival
 from ingest_api.live import Kind
 from ingest_api.services import Services
+from ingest_api.sockets import next_frame
 from ingest_api.tokens import Principal, Scope
 
 STREAM = "device.audio.raw"
@@ -32,19 +33,10 @@ async def audio_stream(socket: WebSocket, device_id: str) -> None:
     with services.live.entered(Kind.AUDIO, user_id=principal.user_id, device_id=device_id):
         try:
             while True:
-                frame = await _receive(socket)
+                frame = await next_frame(socket)
                 await socket.send_json(await _reply(socket, frame, principal, device_id))
         except WebSocketDisconnect:
             return
-
-
-async def _receive(socket: WebSocket) -> str | bytes:
-    """The next frame: some clients send their JSON as a binary one. Raises: WebSocketDisconnect."""
-    message = await socket.receive()
-    if message["type"] == "websocket.disconnect":
-        raise WebSocketDisconnect(message.get("code") or status.WS_1000_NORMAL_CLOSURE)
-    text: str | None = message.get("text")
-    return message["bytes"] if text is None else text
 
 
 async def _reply(
