@@ -23,8 +23,10 @@ from am_assets.process import Tools
 from am_assets.raw.asset import raw_asset
 from am_assets.streams.registry import REGISTRY, Registry
 from am_assets.streams.stream import Stream
+from am_assets.upkeep.catalog import upkeep_assets
 from ingest_api.settings import Settings
 from sensors.landing import landing_sensor
+from sensors.schedules import upkeep_schedules
 from sensors.unfinished import unfinished_sensor
 
 AUTOMATION_TICK_S = 3
@@ -49,12 +51,14 @@ def build_defs(
 
     `resources` replaces those of the environment (`tools`: a Tools), for tests.
     """
+    upkeep = upkeep_assets()
     return Definitions(
         assets=[
             *(raw_asset(stream) for stream in registry.raw),
             *(derived_asset(enrichment) for enrichment in enrichments),
             day_digest_asset(),
             *_trino_assets(),
+            *upkeep,
         ],
         asset_checks=[
             make(stream)
@@ -66,6 +70,7 @@ def build_defs(
             automation_sensor(),
             unfinished_sensor(registry, enrichments),
         ],
+        schedules=upkeep_schedules(upkeep),
         resources=dict(resources or {"tools": _tools_resource()}),
         # A run is one or a few small steps: a process for each would cost more than they do.
         executor=in_process_executor,
