@@ -5,6 +5,8 @@ SHELL := /bin/sh
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+# Of the tests: each has servers of its own.
+WORKERS ?= 2
 # uv brings its own certificates; a machine with its own authority needs the system's.
 CERTS := $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt),--system-certs)
 INSTALL := $(BIN)/uv pip install --python $(BIN)/python $(CERTS)
@@ -23,7 +25,7 @@ demo: setup ## set up, start everything, send and process one real day, leave it
 	$(BIN)/am demo
 
 test: setup-dev ## all tests that need no GPU, but for the long ones
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" -n $(WORKERS) --dist loadfile
 
 test-slow: setup-dev ## the long ones: a whole day through the whole stack, a real Ray cluster
 	$(BIN)/pytest -m slow

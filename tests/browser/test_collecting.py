@@ -69,7 +69,7 @@ def test_motion_becomes_readings_of_the_accelerometer(
     expect_counts(phone, queued="0")
     expect(phone.locator("#sent")).not_to_have_text("0")
     readings = rows(database, "device_sensor_accelerometer_raw", user)
-    assert phone.locator("#sent").text_content() == str(len(readings))
+    expect(phone.locator("#sent")).to_have_text(str(len(readings)))
     expect_envelope(readings[0], phone)
     measured = [readings[-1][name] for name in ("x_m_s2", "y_m_s2", "z_m_s2")]
     assert measured == pytest.approx(list(ACCELERATION.values()), abs=0.06)  # browsers round them

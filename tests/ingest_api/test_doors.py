@@ -191,7 +191,7 @@ def test_a_batch_may_hold_plain_numbers_and_come_as_an_object_with_readings(
 
 
 def test_the_openapi_document_describes_every_door(base_url: str) -> None:
-    paths = httpx.get(f"{base_url}/openapi.json").json()["paths"]
+    paths = httpx.get(f"{base_url}/openapi.json", timeout=60).json()["paths"]
     assert {door.path for _, door in (p.values for p in HTTP_DOORS)} <= set(paths)  # type: ignore[misc]
 
 

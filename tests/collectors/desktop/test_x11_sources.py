@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from io import BytesIO
 
+import psutil
 import pytest
 from PIL import Image
 
@@ -61,7 +62,7 @@ def test_the_window_in_front_is_told_with_its_app_title_and_program(screen: Scre
         assert told([row]) == [("foreground", "Editor", "notes.txt")]
         assert row.values["app_name"] == "The Editor"
         assert row.windows[0].pid is not None
-        assert "pytest" in " ".join(row.windows[0].command)
+        assert row.windows[0].command == tuple(psutil.Process().cmdline())
         assert look() == []
 
 
