@@ -174,11 +174,11 @@ class Faults:
                 admin.execute("SELECT pg_switch_wal()")
             self.told.append(f"the log still had room after {LOG_FILES} files")
 
-    def await_well(self, after: str) -> None:
+    def await_well(self, after: str, *, patience_s: float = PATIENCE_S) -> None:
         """Until every part answers. Raises: NotBackError."""
         begin = time.monotonic()
         while ill := [p for p in self.stack.status() if not p.is_ready]:
-            if time.monotonic() > begin + PATIENCE_S:
+            if time.monotonic() > begin + patience_s:
                 problems = "; ".join(f"{part.name} {part.state} {part.problem}" for part in ill)
                 raise NotBackError(f"after {after}: {problems}")
             time.sleep(POLL_S)  # other processes come back; there is nothing to wait on

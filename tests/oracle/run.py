@@ -24,6 +24,7 @@ from tests.oracle.messages import USERS, Author
 from tests.oracle.verdict import Verdict, judge
 
 BREATH_S = 2.0  # of load between two faults
+RECOVERY_S = 600.0  # of a database, at the end, on a machine with much else to do
 
 
 @dataclass
@@ -84,6 +85,8 @@ def prove(folder: Path, *, seconds: float, seed: int) -> Account:
         abuse = Abuse(target, book, Author(seed + 1), load.tally)
         faults = Faults(stack, disk, lambda: load.refusals)
         asyncio.run(_run(load, abuse, faults, seconds))
+        # What took too long was complained of; nothing can be judged before it is there.
+        faults.await_well("all of it", patience_s=RECOVERY_S)
         closed = asyncio.run(load.pass_all())
         book.close()
         verdict = judge(book.path, stack.settings.connections())
