@@ -5,8 +5,8 @@ SHELL := /bin/sh
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-# Of the tests: each has servers of its own.
-WORKERS ?= 2
+# Of the tests. Each has servers of its own and waits for them half of the time.
+WORKERS ?= 3
 # uv brings its own certificates; a machine with its own authority needs the system's.
 CERTS := $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt),--system-certs)
 INSTALL := $(BIN)/uv pip install --python $(BIN)/python $(CERTS)

@@ -51,7 +51,13 @@ def build_defs(
 
     `resources` replaces those of the environment (`tools`: a Tools), for tests.
     """
-    upkeep = upkeep_assets()
+    settings = Settings()
+    upkeep = upkeep_assets(
+        rules=settings.blob_rules(),
+        home=settings.home,
+        backups=settings.backup_dir,
+        keep_hot=settings.keep_hot(),
+    )
     return Definitions(
         assets=[
             *(raw_asset(stream) for stream in registry.raw),

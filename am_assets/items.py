@@ -13,9 +13,12 @@ from psycopg.rows import dict_row
 from am_assets.derived.enrichment import Enrichment, Failed, Item
 from am_assets.streams.registry import Registry
 from am_assets.streams.stream import Stream
-from resources.blobs import BlobAbsentError
-from resources.hot import HotStore, Snapshot, Span, table_of
+from resources.blob_retention import removed_blob
+from resources.blobs import BlobAbsentError, BlobCorruptError
+from resources.hot import Span, table_of
+from resources.lake import DayLeftError, left_days
 from resources.sequences import Links, sequences
+from resources.whole import WholeSnapshot, WholeStore
 from resources.work import HOUR, Claimed, Unit, read_links
 
 Row = dict[str, Any]
@@ -38,31 +41,49 @@ class Gone:
     reason: str = "its source row is gone"
 
 
-Fetched = Item | Gone | Failed
+@dataclass(frozen=True)
+class Removed:
+    """The item's bytes were removed on purpose; what was found in them before stays."""
+
+    reason: str
+
+
+Fetched = Item | Gone | Removed | Failed
 
 
 @dataclass(frozen=True)
 class ItemSource:
     """Where items' rows and blobs are read."""
 
-    hot: HotStore
+    whole: WholeStore
     blobs: BlobReader
     registry: Registry
 
     def fetch(self, enrichment: Enrichment, claimed: Sequence[Claimed]) -> list[Fetched]:
         """One answer a claimed item, in the same order.
 
-        Raises: psycopg.Error, resources.blobs.BlobUnreachableError when a store does not answer.
+        Raises: psycopg.Error, resources.blobs.BlobUnreachableError when a store does not answer;
+        resources.lake.DayLeftError where items' day has left the hot store since it was claimed.
         """
-        with self.hot.snapshot() as snapshot:
+        with self.whole.snapshot() as snapshot:
+            self._refuse_left(claimed, snapshot)
             if enrichment.unit is Unit.HOUR:
                 return [self._hour(enrichment, item, snapshot) for item in claimed]
             if enrichment.unit is Unit.SEQUENCE:
                 return self._sequences(enrichment, claimed, snapshot)
             return self._rows(enrichment, claimed, snapshot)
 
+    def _refuse_left(self, claimed: Sequence[Claimed], snapshot: WholeSnapshot) -> None:
+        """A row that is not there is gone only where its day is."""
+        for name in {item.source_stream for item in claimed}:
+            source = self.registry[name]
+            days = {item.day for item in claimed if item.source_stream == name}
+            away = left_days(snapshot.connection, [source], begin=min(days), end=max(days))
+            if left := days & {day for _, day in away}:
+                raise DayLeftError(source, sorted(left))
+
     def _sequences(
-        self, enrichment: Enrichment, claimed: Sequence[Claimed], snapshot: Snapshot
+        self, enrichment: Enrichment, claimed: Sequence[Claimed], snapshot: WholeSnapshot
     ) -> list[Fetched]:
         found = {
             (one[0].user_id, one[0].event_id): one
@@ -75,7 +96,7 @@ class ItemSource:
         ]
 
     def _sequence(
-        self, enrichment: Enrichment, item: Claimed, links: Links | None, snapshot: Snapshot
+        self, enrichment: Enrichment, item: Claimed, links: Links | None, snapshot: WholeSnapshot
     ) -> Fetched:
         """A row that does not begin a sequence (any more) gives nothing of its own."""
         if links is None:
@@ -90,14 +111,14 @@ class ItemSource:
             else fetched[0]
         )
 
-    def _hour(self, enrichment: Enrichment, item: Claimed, snapshot: Snapshot) -> Fetched:
+    def _hour(self, enrichment: Enrichment, item: Claimed, snapshot: WholeSnapshot) -> Fetched:
         source = self.registry[item.source_stream]
         end = min(item.ts + HOUR + enrichment.overlap, Span.of_day(item.day).end)
         rows = snapshot.read(source, Span(item.ts, end, item.user_id, item.device_id))
         return _hour_item(item, rows) if rows.num_rows else Gone()
 
     def _rows(
-        self, enrichment: Enrichment, claimed: Sequence[Claimed], snapshot: Snapshot
+        self, enrichment: Enrichment, claimed: Sequence[Claimed], snapshot: WholeSnapshot
     ) -> list[Fetched]:
         found: dict[Key, Row] = {}
         for source in {item.source_stream for item in claimed}:
@@ -105,7 +126,7 @@ class ItemSource:
             found |= _read_rows(snapshot, self.registry[source], mine)
         types = self._media_types(snapshot, found) if enrichment.needs_blob else {}
         return [
-            self._item(enrichment, item, found.get((item.user_id, item.item_id)), types)
+            self._item(enrichment, item, found.get((item.user_id, item.item_id)), types, snapshot)
             for item in claimed
         ]
 
@@ -115,6 +136,7 @@ class ItemSource:
         item: Claimed,
         row: Row | None,
         media_types: Mapping[Key, str],
+        snapshot: WholeSnapshot,
     ) -> Fetched:
         if row is None:
             return Gone()
@@ -125,10 +147,13 @@ class ItemSource:
         try:
             blob = self.blobs.get(row["blob_key"])
         except BlobAbsentError as error:
+            removed = removed_blob(snapshot.connection, item.user_id, row["blob_key"])
+            return Removed(removed.told) if removed else Failed(str(error))
+        except BlobCorruptError as error:
             return Failed(str(error))
         return _row_item(item, row, blob=blob, media_type=media_types.get(_key(row)))
 
-    def _media_types(self, snapshot: Snapshot, rows: Mapping[Key, Row]) -> dict[Key, str]:
+    def _media_types(self, snapshot: WholeSnapshot, rows: Mapping[Key, Row]) -> dict[Key, str]:
         """What the rows' blobs are: as the row says, or the row that it was made from."""
         types = {key: row["media_type"] for key, row in rows.items() if "media_type" in row}
         derived = {key: row for key, row in rows.items() if "source_stream" in row}
@@ -149,7 +174,9 @@ def _day_of(item: Claimed) -> tuple[str, Span]:
     return item.source_stream, replace(day, user_id=item.user_id, device_id=item.device_id)
 
 
-def _read_rows(snapshot: Snapshot, source: Stream, claimed: Sequence[Claimed]) -> dict[Key, Row]:
+def _read_rows(
+    snapshot: WholeSnapshot, source: Stream, claimed: Sequence[Claimed]
+) -> dict[Key, Row]:
     cursor = snapshot.connection.cursor(row_factory=dict_row)
     cursor.execute(
         sql.SQL(
@@ -168,20 +195,26 @@ def _read_rows(snapshot: Snapshot, source: Stream, claimed: Sequence[Claimed]) -
     return {_key(row): row for row in cursor}
 
 
-def _origins(snapshot: Snapshot, source: Stream, rows: Sequence[Row]) -> dict[Key, str]:
+def _origins(snapshot: WholeSnapshot, source: Stream, rows: Sequence[Row]) -> dict[Key, str]:
     if source.blob is None:
         return {}
+    begin, end = min(row["ts"] for row in rows) - SLACK, max(row["ts"] for row in rows) + SLACK
+    # Not by the enrichment that is at work, but by an earlier one: their days may have left.
+    names = ["user_id", "event_id", "ts", "media_type"]
+    found = snapshot.source(source, Span(begin, end), names=names)
     cursor = snapshot.connection.execute(
         sql.SQL(
-            "SELECT user_id, event_id, media_type FROM {} WHERE (user_id, event_id) IN "
-            "(SELECT * FROM unnest(%s::text[], %s::uuid[])) AND ts BETWEEN %s AND %s"
-        ).format(table_of(source)),
-        (
-            [row["user_id"] for row in rows],
-            [row["source_event_id"] for row in rows],
-            min(row["ts"] for row in rows) - SLACK,
-            max(row["ts"] for row in rows) + SLACK,
-        ),
+            "SELECT user_id, event_id, media_type FROM {} AS origin WHERE (user_id, event_id) IN "
+            "(SELECT * FROM unnest(%(users)s::text[], %(ids)s::uuid[])) "
+            "AND ts >= %(begin)s AND ts < %(end)s"
+        ).format(found.text),
+        {
+            "users": [row["user_id"] for row in rows],
+            "ids": [row["source_event_id"] for row in rows],
+            "begin": begin,
+            "end": end,
+            **found.values,
+        },
     )
     return {(user, event): media_type for user, event, media_type in cursor}
 

@@ -10,21 +10,27 @@ from datetime import timedelta
 from itertools import groupby
 from typing import Any
 
-import psycopg
 import pyarrow as pa
+from psycopg import sql
 from psycopg.rows import class_row
 
 from am_assets.derived.enrichment import Derived, Found, Item
 from am_assets.derived.moments import MomentText
 from am_assets.schemas.moments import moment_id, moment_schema
+from am_assets.streams.os_events import APP_LIFECYCLE
+from am_assets.streams.position import GPS_FIX
 from am_assets.streams.registry import Registry
+from resources.hot import Span
 from resources.places import name_places
 from resources.vectors import VectorStore
+from resources.whole import WholeStore
 from resources.work import Claimed
 
 NEAR = timedelta(minutes=15)  # a fix further away in time says nothing of the place
 APP_STAYS = timedelta(hours=12)  # longer in front without a word means that nobody was there
 
+FIX = ("user_id", "device_id", "ts", "latitude", "longitude")
+APP = ("user_id", "device_id", "ts", "event_id", "event_type", "app_name", "app_identifier")
 # The nearest fix of any of the user's devices: the laptop has none of its own. The last word of the
 # device on its apps, if that is that one came to the front.
 CONTEXT = """
@@ -32,7 +38,7 @@ SELECT fix.latitude, fix.longitude, app.app
 FROM unnest(%(users)s::text[], %(devices)s::text[], %(times)s::timestamptz[])
     WITH ORDINALITY AS moment (user_id, device_id, ts, place)
 LEFT JOIN LATERAL (
-    SELECT latitude, longitude FROM am.device_sensor_gps_raw AS g
+    SELECT latitude, longitude FROM {fixes} AS g
     WHERE g.user_id = moment.user_id
         AND g.ts BETWEEN moment.ts - %(near)s::interval AND moment.ts + %(near)s::interval
     ORDER BY abs(extract(epoch FROM g.ts - moment.ts)), g.ts, g.device_id LIMIT 1
@@ -40,7 +46,7 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT CASE WHEN a.event_type IN ('launch', 'foreground')
         THEN coalesce(a.app_name, a.app_identifier) END AS app
-    FROM am.os_events_app_lifecycle_raw AS a
+    FROM {apps} AS a
     WHERE a.user_id = moment.user_id AND a.device_id = moment.device_id
         AND a.ts BETWEEN moment.ts - %(stays)s::interval AND moment.ts
     ORDER BY a.ts DESC, a.event_id LIMIT 1
@@ -74,7 +80,7 @@ class MomentSink:
 
     store: VectorStore
     dimension: int
-    database_url: str
+    whole: WholeStore
     registry: Registry
 
     def replace(self, made: Sequence[Made], *, version: int, run_id: str) -> None:
@@ -122,16 +128,24 @@ class MomentSink:
     def _contexts(self, claimed: Sequence[Claimed]) -> list[Context]:
         if not claimed:
             return []
+        times = [item.ts for item in claimed]
         values = {
             "users": [item.user_id for item in claimed],
             "devices": [item.device_id for item in claimed],
-            "times": [item.ts for item in claimed],
+            "times": times,
             "near": NEAR,
             "stays": APP_STAYS,
         }
-        with psycopg.connect(self.database_url) as connection:
-            cursor = connection.cursor(row_factory=class_row(Context))
-            return with_places(cursor.execute(CONTEXT, values).fetchall())
+        moment = timedelta(microseconds=1)
+        near = Span(min(times) - NEAR, max(times) + NEAR + moment)
+        before = Span(min(times) - APP_STAYS, max(times) + moment)
+        with self.whole.snapshot() as snapshot:
+            fixes = snapshot.source(GPS_FIX, near, names=FIX)
+            apps = snapshot.source(APP_LIFECYCLE, before, names=APP)
+            query = sql.SQL(CONTEXT).format(fixes=fixes.text, apps=apps.text)
+            cursor = snapshot.connection.cursor(row_factory=class_row(Context))
+            cursor.execute(query, {**values, **fixes.values, **apps.values})
+            return with_places(cursor.fetchall())
 
 
 def with_places(contexts: Sequence[Context]) -> list[Context]:

@@ -3,9 +3,11 @@
 No Dagster here: an asset, a command and a resident worker call the same functions.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from functools import cached_property
 from typing import Any
 
 from am_assets.derived.catalog import ENRICHMENTS
@@ -19,9 +21,10 @@ from am_assets.derived.enrichment import (
     Outcome,
     derived_id,
 )
-from am_assets.items import BlobReader, Fetched, Gone, ItemSource
+from am_assets.items import BlobReader, Fetched, Gone, ItemSource, Removed
 from am_assets.moments_sink import Made, MomentSink
 from am_assets.streams.registry import REGISTRY, Registry
+from am_assets.streams.stream import Stream
 from models.catalog import Task
 from models.errors import ModelUnavailableError, UnreadableInputError
 from models.model import Model
@@ -29,9 +32,11 @@ from resources.blobs import BlobStore
 from resources.compute import Compute
 from resources.connections import Connections
 from resources.hot import HotStore
-from resources.lake import Lake, Published
+from resources.lake import Lake, Published, left_days
+from resources.retention import HeldError, Retention, UnsettledError
 from resources.vectors import VectorStore
-from resources.work import Claimed, Recent, Settled, State, WorkQueue, WorkSession
+from resources.whole import WholeStore
+from resources.work import DAY, Claimed, Recent, Settled, State, WorkQueue, WorkSession
 
 LOADERS: Mapping[Task, Callable[[Compute], Model]] = {
     Task.VOICE_ACTIVITY: lambda compute: compute.voice_activity(),
@@ -67,10 +72,18 @@ class Tools:
         """Of the database that everything is in."""
         return self.hot.database_url
 
+    @cached_property
+    def whole(self) -> WholeStore:
+        """The hot store and the days that have left it, as one."""
+        return WholeStore(self.lake.connections)
+
 
 @dataclass(frozen=True)
 class Counts:
-    """What a call of `process` did. `enqueued` = became pending; `derived` counts rows."""
+    """What a call of `process` did. `enqueued` = became pending; `derived` counts rows.
+
+    `reopened`: streams and days that had left the hot store and came back for it.
+    """
 
     enqueued: int = 0
     done: int = 0
@@ -79,12 +92,13 @@ class Counts:
     blocked: int = 0
     derived: int = 0
     reason: str | None = None
+    reopened: tuple[tuple[Stream, date], ...] = ()
 
     def plus(self, settled: Sequence[Settled]) -> "Counts":
         """These and the ends of some more items."""
         ends = [one.state for one in settled]
-        return Counts(
-            enqueued=self.enqueued,
+        return replace(
+            self,
             done=self.done + ends.count(State.DONE),
             empty=self.empty + ends.count(State.EMPTY),
             failed=self.failed + ends.count(State.FAILED),
@@ -115,19 +129,29 @@ def process(
     """Do what an enrichment has to do on a UTC day. Doing it again changes nothing.
 
     `recent` leaves the rest to others; a `limit` makes it one batch of at most so many items.
+    Days that have left the hot store come back where they are needed, but not for what is recent:
+    who sent rows of such a day is in no hurry.
     Items whose model is unavailable end as blocked and an item that is at fault as failed; any
     other error ends the call, with its items free again.
     Raises: psycopg.Error, resources.blobs.BlobUnreachableError, and whatever is wrong in the code.
     """
     with tools.work.session() as session:
-        counts = Counts(enqueued=session.enqueue(enrichment, day, recent=recent))
+        away = _away(session, enrichment.sources, day, day)
+        if away and (recent or not tools.work.open_days(enrichment, day=day)):
+            return Counts()
+        _bring_back(away, tools, run_id=run_id)
+        counts = Counts(enqueued=session.enqueue(enrichment, day, recent=recent), reopened=away)
         if not session.count_open(enrichment, day, recent=recent):
             return counts
         lacking = missing_model(enrichment, tools.compute)
         if lacking is not None:
             blocked = session.block(enrichment, day, reason=lacking)
-            return Counts(enqueued=counts.enqueued, blocked=blocked, reason=lacking)
+            return replace(counts, blocked=blocked, reason=lacking)
         session.unblock(enrichment, day)
+        written = [enrichment.output] if enrichment.output else []
+        away = _away(session, written, day - DAY, day + DAY)
+        _bring_back(away, tools, run_id=run_id)
+        counts = replace(counts, reopened=(*counts.reopened, *away))
         shift = _Shift(enrichment, day, tools, session, run_id, recent)
         return _work_off(shift, counts, limit=limit)
 
@@ -150,6 +174,7 @@ def process_pending(
         for open_day in [day] if day else days_to_do(enrichment, tools):
             counts = process(enrichment, open_day, tools, run_id=run_id)
             publish_output(enrichment, open_day, tools, run_id=run_id)
+            leave_again(counts, tools, run_id=run_id)
             told.append(Progress(enrichment.name, open_day, counts))
             on_progress(told[-1])
     return told
@@ -198,6 +223,32 @@ def missing_model(enrichment: Enrichment, compute: Compute) -> str | None:
     return None
 
 
+def leave_again(counts: Counts, tools: Tools, *, run_id: str) -> None:
+    """Take out what came back for a call of `process`, now that it is published.
+
+    So that a year that is computed anew is never in the hot store all at once. What others still
+    need, or are writing to, stays until retention comes by.
+    Raises: psycopg.Error, resources.lake.ReceiptError.
+    """
+    retention = Retention(tools.lake.connections, tools.registry)
+    for stream, day in counts.reopened:
+        with suppress(HeldError, UnsettledError):
+            retention.leave(stream, day, run_id=run_id)
+
+
+def _away(
+    session: WorkSession, streams: Iterable[Stream], begin: date, end: date
+) -> tuple[tuple[Stream, date], ...]:
+    by_name = {stream.name: stream for stream in streams}
+    found = left_days(session.connection, by_name.values(), begin=begin, end=end)
+    return tuple((by_name[name], day) for name, day in found)
+
+
+def _bring_back(away: Iterable[tuple[Stream, date]], tools: Tools, *, run_id: str) -> None:
+    for stream, day in away:
+        tools.lake.reopen(stream, day, run_id=run_id)
+
+
 @dataclass(frozen=True)
 class _Shift:
     """One worker's work on one day."""
@@ -210,11 +261,11 @@ class _Shift:
     recent: Recent | None
 
 
-_Ended = tuple[Claimed, Fetched, Outcome | Gone]
+_Ended = tuple[Claimed, Fetched, Outcome | Gone | Removed]
 
 
 def _work_off(shift: _Shift, counts: Counts, *, limit: int | None) -> Counts:
-    source = ItemSource(shift.tools.hot, shift.tools.blobs, shift.tools.registry)
+    source = ItemSource(shift.tools.whole, shift.tools.blobs, shift.tools.registry)
     enrichment, session = shift.enrichment, shift.session
     most = enrichment.batch if limit is None else min(limit, enrichment.batch)
     while claimed := session.claim(enrichment, shift.day, most, recent=shift.recent):
@@ -266,6 +317,7 @@ def _settle_rows(shift: _Shift, ended: Sequence[_Ended]) -> list[Settled]:
             rows=[_derived_row(shift, item, row, end) for row in end.rows]
             if isinstance(item, Item) and isinstance(end, Found)
             else (),
+            keeps_rows=isinstance(end, Removed),
         )
         for claimed, item, end in ended
     ]
@@ -294,16 +346,16 @@ def moment_sink(tools: Tools) -> MomentSink:
     """Where moments of the embedder in use go. Raises: ModelUnavailableError."""
     embedder, connections = tools.compute.text_embedding(), tools.lake.connections
     store = VectorStore(connections, model_id=embedder.model_id, dimension=embedder.dimension)
-    return MomentSink(store, embedder.dimension, connections.database_url, tools.registry)
+    return MomentSink(store, embedder.dimension, tools.whole, tools.registry)
 
 
-def _state_of(end: Outcome | Gone) -> tuple[State, str | None]:
+def _state_of(end: Outcome | Gone | Removed) -> tuple[State, str | None]:
     match end:
         case Found():
             return State.DONE, None
         case NothingFound():
             return State.EMPTY, None
-        case Gone(reason):
+        case Gone(reason) | Removed(reason):
             return State.EMPTY, reason
         case Failed(reason):
             return State.FAILED, reason

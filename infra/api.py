@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from infra.errors import NotReadyError
 from infra.home import Home
-from infra.parts import Part
+from infra.parts import NEVER_WRITTEN, Part
 from infra.ports import LOOPBACK
 from ingest_api.settings import Settings
 
@@ -94,12 +94,22 @@ def _connection(host: str, port: int, certificate: Path | None) -> HTTPConnectio
 
 
 def environment(home: Home, settings: Settings, addresses: Mapping[str, Any]) -> dict[str, str]:
-    """All `AM_…` variables as resolved for the parts that are AM's own, paths absolute."""
+    """All `AM_…` variables as resolved for the parts that are AM's own, paths absolute.
+
+    But for a master key: what is told here lies in a file, and the variable is inherited.
+    """
     named = {name: addresses.get(name) or value for name, value in settings}
-    resolved = {**named, "home": home.root, "models_dir": settings.models_dir.resolve()}
+    key_file = settings.master_key_file
+    resolved = {
+        **named,
+        "home": home.root,
+        "models_dir": settings.models_dir.resolve(),
+        "master_key_file": key_file.resolve() if key_file else None,
+    }
     ours = _variables(resolved)
     direct = {"NO_PROXY": _without_proxy("NO_PROXY"), "no_proxy": _without_proxy("no_proxy")}
-    return {**ours, **direct, "PYTHONUNBUFFERED": "1"}
+    written = {name: text for name, text in ours.items() if name not in NEVER_WRITTEN}
+    return {**written, **direct, "PYTHONUNBUFFERED": "1"}
 
 
 def _variables(named: Mapping[str, Any]) -> dict[str, str]:

@@ -20,6 +20,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 if TYPE_CHECKING:
+    from infra.deep import Examined
     from infra.stack import PartStatus, Stack
 
 # command: (module, one line for `am --help`)
@@ -27,6 +28,7 @@ LATER = {
     "demo": ("infra.commands.demo", "Send one real day through the public doors, process it."),
     "models": ("infra.commands.models", "Pull and list the models' weights."),
     "key": ("infra.commands.key", "Create tokens for devices."),
+    "keys": ("infra.commands.keys", "The keys that blobs are sealed with: list, rotate, reseal."),
     "pair": ("infra.commands.pair", "Make a code by which one device gets its token."),
     "connect": ("infra.commands.connect", "Print what to enter in another app."),
     "trust": ("infra.commands.trust", "Let in clients that can send no token."),
@@ -37,6 +39,14 @@ LATER = {
     "backfill": ("infra.commands.backfill", "Compute a range of days again, through Dagster."),
     "dead-letters": ("infra.commands.dead_letters", "List, show and replay what was rejected."),
     "ledger": ("infra.commands.ledger", "Show that the counts add up."),
+    "export": ("infra.commands.export", "Write down everything about one user."),
+    "import": ("infra.commands.import_", "Take an export into this stack."),
+    "backup": ("infra.commands.backup", "Keep everything of this stack in another folder."),
+    "restore": ("infra.commands.restore", "Put a backup into an empty AM_HOME."),
+    "retention": ("infra.commands.retention", "Let old days leave the database for the lake."),
+    "blobs": ("infra.commands.blobs", "Which blobs may go, and their removal."),
+    "erase": ("infra.commands.erase", "Erase a user's data, of a time or all, everywhere."),
+    "hold": ("infra.commands.hold", "Keep what must not be removed."),
     "collect": ("infra.commands.collect", "Collect what happens on this desktop."),
 }
 WATCH_S = 1.0
@@ -94,6 +104,8 @@ def up(
     is_tls: Annotated[bool, typer.Option("--tls/--no-tls", help="No more TLS.")] = True,
 ) -> None:
     """Start the stack; without --detach stay until Ctrl-C, then stop it."""
+    from infra.home import require_whole  # noqa: PLC0415 - see the module docstring
+
     for number in (signal.SIGTERM, signal.SIGINT):  # a shell's background job ignores the latter
         signal.signal(number, signal.default_int_handler)
     if (tls_cert is None) != (tls_key is None):
@@ -101,6 +113,7 @@ def up(
     given = {"tls_cert": tls_cert, "tls_key": tls_key, "is_tls": None if is_tls else False}
     with _telling():
         stack = _stack(**{name: value for name, value in given.items() if value is not None})
+        require_whole(stack.home)
         stack.start(_say)
         _say("stack", f"ready: {_addresses(stack)}")
         if detach:
@@ -117,22 +130,48 @@ def down() -> None:
 
 
 @app.command()
-def status(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
-    """Show each part; exit code 1 unless all are ready."""
+def status(
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+    is_sizing: Annotated[
+        bool, typer.Option("--sizes", help="Measure every stream in every store; takes seconds.")
+    ] = False,
+) -> None:
+    """Show each part and how large all is; exit code 1 unless all are ready."""
+    from infra.sizes import summary, told_lines  # noqa: PLC0415 - see the module docstring
+
     with _telling():
         stack = _stack()
+        if is_sizing:
+            _print_sizes(stack, as_json=as_json)
+            return
         found = stack.status()
     is_ready = all(part.is_ready for part in found)
     trusted = _trusted(stack, found)
+    sizes = summary(stack.settings, is_database_ready=trusted is not None)
     if as_json:
         parts = [asdict(part) for part in found]
-        told = {"is_ready": is_ready, "parts": parts, "trusted": trusted}
-        typer.echo(json.dumps(told, indent=2))
+        told = {"is_ready": is_ready, "parts": parts, "trusted": trusted, "sizes": asdict(sizes)}
+        typer.echo(json.dumps(told, indent=2, default=str))
     else:
         for part in found:
             typer.echo(_status_line(asdict(part)))
-        typer.echo(f"trusted: {_trusted_line(trusted)}")
+        typer.echo("\n".join([f"trusted: {_trusted_line(trusted)}", *told_lines(sizes)]))
     raise typer.Exit(0 if is_ready else 1)
+
+
+def _print_sizes(stack: "Stack", *, as_json: bool) -> None:
+    from infra import sizes  # noqa: PLC0415 - see the module docstring
+    from infra.commands.printing import print_table, telling  # noqa: PLC0415
+
+    with telling():
+        found = sizes.measured(stack.settings)
+    if as_json:
+        typer.echo(json.dumps(sizes.as_json(found), indent=2))
+        return
+    print_table(sizes.TABLE_NAMES, sizes.table_rows(found.sizes))
+    told = sizes.summary(stack.settings, is_database_ready=True)
+    faults = [f"NOT MEASURED  {fault}" for fault in found.faults]
+    typer.echo("\n".join([*faults, *sizes.told_lines(told)]))
 
 
 def _trusted(stack: "Stack", parts: Iterable["PartStatus"]) -> list[str] | None:
@@ -165,21 +204,56 @@ def _status_line(part: dict[str, Any]) -> str:
 
 
 @app.command()
-def doctor(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+    is_deep: Annotated[
+        bool, typer.Option("--deep", help="Read back and compare everything that is stored.")
+    ] = False,
+    is_repairing: Annotated[
+        bool, typer.Option("--repair", help="With --deep: make whole what can be.")
+    ] = False,
+    is_reopening: Annotated[
+        bool,
+        typer.Option("--reopen", help="With --deep: bring back rows that the database lost."),
+    ] = False,
+) -> None:
     """Say what is wrong and what to do; exit code 1 if anything is."""
     from infra.doctor import examine  # noqa: PLC0415 - see the module docstring
 
+    if (is_repairing or is_reopening) and not is_deep:
+        raise typer.BadParameter("--repair and --reopen belong to --deep")
     with _telling():
-        findings = examine(_stack())
+        stack = _stack()
+        findings = examine(stack)
+        deep = _deep(stack, is_repairing or is_reopening, is_reopening) if is_deep else None
     is_well = all(finding.level != "error" for finding in findings)
+    is_well = is_well and (deep is None or deep.is_well)
     if as_json:
-        listed = [asdict(finding) for finding in findings]
-        typer.echo(json.dumps({"is_well": is_well, "findings": listed}, indent=2))
+        told: dict[str, Any] = {"is_well": is_well, "findings": [asdict(one) for one in findings]}
+        if deep is not None:
+            told["faults"] = [asdict(fault) for fault in deep.faults]
+            told["repaired"] = [asdict(fault) for fault in deep.repaired]
+        typer.echo(json.dumps(told, indent=2, default=str))
     else:
         for found in findings:
             todo = f"\n       → {found.todo}" if found.todo else ""
             typer.echo(f"{found.level:<6} {found.check}: {found.what}{todo}")
+        for line in deep.lines() if deep else ():
+            typer.echo(line)
     raise typer.Exit(0 if is_well else 1)
+
+
+def _deep(stack: "Stack", is_repairing: bool, is_reopening: bool) -> "Examined":
+    from infra.deep import Deep  # noqa: PLC0415 - see the module docstring
+    from infra.errors import HomeError  # noqa: PLC0415
+    from ingest_api.settings import StackNotFoundError  # noqa: PLC0415
+
+    try:
+        connections = stack.settings.connections()
+    except StackNotFoundError as wrong:
+        raise HomeError(str(wrong)) from wrong
+    deep = Deep(connections, on_progress=lambda what: typer.echo(f"looking: {what}", err=True))
+    return deep.repair(is_reopening=is_reopening) if is_repairing else deep.examine()
 
 
 @app.command()

@@ -17,9 +17,11 @@ import psutil
 import psycopg
 from packaging.requirements import Requirement
 
+from am_assets.streams.registry import REGISTRY
+from infra.drift import find_drift
 from infra.errors import AddressError, HomeError, NotReadyError
 from infra.home import load_state
-from infra.migrate import current_revision, newest_revision
+from infra.migrate import current_revision, has_timescale, newest_revision
 from infra.mqtt import Mqtt
 from infra.ports import LOOPBACK, holder_of, is_free
 from infra.postgres import as_server_user
@@ -27,13 +29,17 @@ from infra.processes import processes_of
 from infra.stack import Stack
 from infra.weights import Presence, WeightState, list_weights
 from ingest_api.mqtt_rules import MqttSettingsError, broker_of, rules_of
-from ingest_api.settings import StackNotFoundError
+from ingest_api.settings import Settings, StackNotFoundError
+from resources.keys import KeyRing, KeyStoreError
+from resources.master_keys import FileMasterKey, MasterKeyError
+from resources.resealing import Resealing, ToSeal
 
 Level = Literal["ok", "note", "error"]
 PYTHON = (3, 11)
 MIN_DISK_BYTES = 2_000_000_000
 MIN_MEMORY_BYTES = 1_000_000_000
 MIN_BUCKET_NAME = 3
+MAX_DIFFERENCES = 10  # told; after a few they are all of one cause
 SKEW_NOTED_S, SKEW_WRONG_S = 2.0, 60.0
 
 
@@ -245,7 +251,23 @@ def check_database(stack: Stack) -> list[Finding]:
     except psycopg.Error as wrong:
         return [Finding("database", "note", f"not reachable: {str(wrong).strip()}", "`am up`")]
     assert row is not None
-    return [judge_schema(have, want), judge_skew("the database", (row[0] - at).total_seconds())]
+    skew = judge_skew("the database", (row[0] - at).total_seconds())
+    return [judge_schema(have, want), skew, *(check_catalog(url) if have == want else [])]
+
+
+def check_catalog(url: str) -> list[Finding]:
+    """Whether the database's tables, rights and policies are those that are declared."""
+    with psycopg.connect(url) as connection:
+        differences = find_drift(
+            connection,
+            REGISTRY.values(),
+            is_timescale=has_timescale(connection),
+            today=datetime.now(UTC).date(),
+        )
+    if not differences:
+        return [Finding("catalog", "ok", "tables, rights and policies as declared")]
+    todo = "`am down`, `am up` applies what is declared; what is found again then was made by hand."
+    return [Finding("catalog", "error", str(one), todo) for one in differences[:MAX_DIFFERENCES]]
 
 
 def judge_schema(have: str | None, want: str) -> Finding:
@@ -253,6 +275,37 @@ def judge_schema(have: str | None, want: str) -> Finding:
     if have == want:
         return Finding("schema", "ok", f"at {want}")
     return Finding("schema", "error", f"at {have}, this version needs {want}", "`am up` migrates.")
+
+
+def check_keys(stack: Stack) -> list[Finding]:
+    """Whether the master key opens the users' data keys, and all blobs are sealed."""
+    settings = stack.settings.model_copy(update={"home": stack.home.root})
+    try:
+        connections = settings.connections()
+        KeyRing(connections).check()
+        return [*_judge_key_file(settings), judge_sealing(Resealing(connections).to_do())]
+    except MasterKeyError as wrong:
+        return [Finding("keys", "error", str(wrong), "As it says.")]
+    except (StackNotFoundError, KeyStoreError, psycopg.Error):
+        return []  # the database is told of above
+
+
+def _judge_key_file(settings: Settings) -> list[Finding]:
+    master = settings.master()
+    if not isinstance(master, FileMasterKey) or not master.path.stat().st_mode & 0o077:
+        return []
+    what = f"others may read the master key {master.path}"
+    return [Finding("keys", "error", what, f"chmod 600 {master.path}")]
+
+
+def judge_sealing(to_do: Sequence[ToSeal]) -> Finding:
+    """What blobs mean that are not under their user's newest key."""
+    in_the_clear = sum(one.in_the_clear for one in to_do)
+    older = sum(one.under_older_keys for one in to_do)
+    if not in_the_clear and not older:
+        return Finding("keys", "ok", "all blobs are sealed under their users' newest keys")
+    what = f"{in_the_clear} blobs are in the clear, {older} under retired keys"
+    return Finding("keys", "note", what, "`am keys reseal`")
 
 
 def check_file_times(stack: Stack) -> list[Finding]:
@@ -290,5 +343,6 @@ STACK_CHECKS: Sequence[Callable[[Stack], list[Finding]]] = (
     check_parts,
     check_broker,
     check_database,
+    check_keys,
     check_file_times,
 )

@@ -5,7 +5,9 @@ StackError
 ├── AddressError       a server cannot listen at the address a setting names
 ├── PortTakenError     somebody else listens where a part has to
 ├── PartFailedError    a part did not become ready
-└── NotReadyError      one look at a part that does not answer (yet)
+├── NotReadyError      one look at a part that does not answer (yet)
+├── BackupError        a backup cannot be taken, or is not what was written
+└── ExportError        an export cannot be written, or is not what was written
 """
 
 
@@ -36,3 +38,11 @@ class PartFailedError(StackError):
 
 class NotReadyError(StackError):
     """A part does not answer as it should."""
+
+
+class BackupError(StackError):
+    """A backup that cannot be taken or put back, or that is not what was written."""
+
+
+class ExportError(StackError):
+    """An export that cannot be written or taken in, or that is not what was written."""

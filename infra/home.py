@@ -19,6 +19,7 @@ from infra.errors import HomeError
 from infra.ports import PAIR_CHOICE, choose_free, is_free, shuffled
 
 STACK_FILE = "stack.json"
+RESTORING = "restore.unfinished"  # is there while a backup is put back
 SUN_PATH_MAX = 100  # a unix socket's path ends at 107 bytes; supervisor adds a suffix while binding
 INTERNAL_PORTS = (
     "postgres",
@@ -180,6 +181,15 @@ def _keep_admin_ports(earlier: dict[str, int]) -> dict[str, int]:
         )
         pair = [low, low + ADMIN_GRPC_OFFSET]
     return {"admin": pair[0], "admin_grpc": pair[1]}
+
+
+def require_whole(home: Home) -> None:
+    """Raises: HomeError where a restore into this home was cut short."""
+    if (home.root / RESTORING).exists():
+        raise HomeError(
+            f"a restore into {home.root} was cut short, so it holds a part of the data only: "
+            "remove that folder and run `am restore` again."
+        )
 
 
 def save_state(home: Home, state: StackState, *, addresses: dict[str, Any]) -> None:

@@ -2,11 +2,13 @@
 
 Both are transactional and may be run again at any time. The same statements serve plain PostgreSQL
 and TimescaleDB; the latter gets hypertables and policies on top. The registry's statements are sent
-at once, and not at all where the database has a note that it had the very same ones.
+at once, and not at all where the database has a note that it had the very same ones and its catalog
+shows no difference. Partitions are of the day: they are looked at every time.
 """
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -18,9 +20,11 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import NullPool
 
-from am_assets.schemas import errors, postgres, timeline
+from am_assets.schemas import errors, postgres, roles, rollups, timeline
 from am_assets.streams.registry import REGISTRY, Registry
 from am_assets.streams.stream import Stream
+from infra.drift import find_drift
+from resources.partitions import make_ahead
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 VERSION_TABLE = "am_schema_version"
@@ -50,6 +54,8 @@ def upgrade(database_url: str, *, registry: Registry = REGISTRY) -> None:
         _run_migrations(database_url)
         with psycopg.connect(database_url) as connection:
             apply_registry(connection, registry)
+            connection.execute("SET TIME ZONE 'UTC'")
+            make_ahead(connection, registry.values(), today=datetime.now(UTC).date())
 
 
 def apply_registry(connection: psycopg.Connection, registry: Registry) -> bool:
@@ -61,7 +67,9 @@ def apply_registry(connection: psycopg.Connection, registry: Registry) -> bool:
     statements = registry_statements(registry.values(), is_timescale=is_timescale)
     digest = hashlib.sha256("\0".join(statements).encode()).hexdigest()
     connection.execute(NOTE_TABLE)
-    if is_needed := not _is_applied(connection, digest, registry):
+    is_applied = _is_applied(connection, digest, registry)
+    drift = is_applied and find_drift(connection, registry.values(), is_timescale=is_timescale)
+    if is_needed := not is_applied or bool(drift):
         _execute_all(connection, statements)
         connection.execute(NOTE, {"digest": digest})
     connection.commit()
@@ -76,8 +84,15 @@ def registry_statements(streams: Iterable[Stream], *, is_timescale: bool) -> lis
         for stream in chosen
         for statement in postgres.stream_statements(stream, is_timescale=is_timescale)
     ]
-    store = [f"CREATE SCHEMA IF NOT EXISTS {postgres.STORE}"] if is_timescale else []
-    return [*store, *statements, *timeline.hot_timeline(chosen), *errors.error_views()]
+    rolled_up = [
+        statement
+        for stream in chosen
+        for statement in rollups.rollup_statements(stream, is_timescale=is_timescale)
+    ]
+    store = postgres.store(is_timescale=is_timescale)
+    views = (*timeline.hot_timeline(chosen), *errors.error_views())
+    granted = roles.grants(chosen, further=rollups.rollup_tables)
+    return [*store, *statements, *rolled_up, *views, *granted]
 
 
 def _execute_all(connection: psycopg.Connection, statements: Sequence[str]) -> None:
@@ -88,7 +103,12 @@ def _execute_all(connection: psycopg.Connection, statements: Sequence[str]) -> N
 
 def _is_applied(connection: psycopg.Connection, digest: str, registry: Registry) -> bool:
     """Whether the newest note is of these statements, and all that they make is still there."""
-    names = [*(stream.table for stream in registry.values()), TIMELINE]
+    tables = [
+        name
+        for stream in registry.values()
+        for name in (stream.table, *rollups.rollup_tables(stream))
+    ]
+    names = [*tables, TIMELINE]
     row = connection.execute(IS_APPLIED, {"digest": digest, "names": names}).fetchone()
     return row == (True, len(names))
 

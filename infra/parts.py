@@ -16,6 +16,8 @@ from infra.launch import PARTS_FILE
 DATABASE = 0
 STORE = 1
 APPS = 2
+# They pass from process to process, and never through a file.
+NEVER_WRITTEN = ("AM_MASTER_KEY", "AM_MASTER_KEYS_OLD")
 
 
 def nothing() -> None:

@@ -21,6 +21,7 @@ from infra.home import Home, StackState, choose_state, load_state, save_state
 from infra.hot import NAME as HOT
 from infra.hot import Hot
 from infra.logs import tail
+from infra.master_key import ensure_master_key
 from infra.mqtt import NAME as MQTT
 from infra.mqtt import Mqtt
 from infra.objects import Objects
@@ -240,6 +241,7 @@ class Stack:
         from infra.migrate import upgrade  # noqa: PLC0415 - alembic and the registry, only here
 
         upgrade(plan.addresses["database_url"])
+        ensure_master_key(self.settings.model_copy(update={"home": self.home.root}))
 
     def _stop(self, report: Report) -> None:
         self._stop_stage(APP_PARTS, report)

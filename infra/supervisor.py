@@ -15,7 +15,7 @@ from supervisor.xmlrpc import SupervisorTransport  # type: ignore[import-untyped
 from infra.errors import HomeError, PartFailedError
 from infra.home import Home, write_private
 from infra.launch import HOME_VARIABLE
-from infra.parts import Part
+from infra.parts import NEVER_WRITTEN, Part
 from infra.processes import MARK, processes_of
 
 NAME = "supervisord"
@@ -135,7 +135,8 @@ class Supervisor:
             "PYTHONUNBUFFERED": "1",
         }
         kept = {n: v for n, v in os.environ.items() if not n.startswith(("AM_", "SUPERVISOR_"))}
-        return {**kept, **ours}
+        given = {n: os.environ[n] for n in NEVER_WRITTEN if n in os.environ}
+        return {**kept, **given, **ours}
 
     def states(self) -> dict[str, ProcessState]:
         """What it knows of each part; nothing where it does not run."""

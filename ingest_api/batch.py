@@ -22,7 +22,7 @@ from ingest_api.sheets import Account, Sheet, read_sheet
 from ingest_api.sources import ListSource, NotColumnsError, Source, TableSource
 
 MAX_NAME = 128
-ENOUGH_FOR_COLUMNS = 64  # elements; below, looking at each is quicker
+ENOUGH_FOR_COLUMNS = 16  # elements; below, looking at each is quicker
 UNKNOWN_DEVICE = "unknown"
 UNKNOWN_STREAM = "unknown"
 
@@ -184,8 +184,8 @@ def read_many(
 
 def fit_columns(elements: Sequence[Any] | pa.Table, route: ElementRouter) -> bool:
     """Whether they are many and of one stream whose rows are understood column by column."""
-    is_of_one = isinstance(route, ToStream) and rules_of(route.stream) is not None
-    return is_of_one and len(elements) >= ENOUGH_FOR_COLUMNS
+    are_many = len(elements) >= ENOUGH_FOR_COLUMNS
+    return are_many and isinstance(route, ToStream) and rules_of(route.stream) is not None
 
 
 def _source(elements: Sequence[Any] | pa.Table, route: ElementRouter) -> Source | None:

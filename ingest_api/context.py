@@ -81,7 +81,13 @@ def read_context(reader: psycopg.Connection, registry: Registry, *, now: datetim
 
 def _table(reader: psycopg.Connection, stream: Stream, until: float) -> TableContext:
     names = ", ".join(column.name for column in columns(stream) if column.name not in NOT_TOLD)
-    newest = f"SELECT {names} FROM {qualified(stream)} ORDER BY ts DESC LIMIT 1"
+    # By device, which the key finds at once: details have no index by time alone.
+    newest = (
+        f"SELECT {names} FROM (SELECT newest.* FROM am.device AS d CROSS JOIN LATERAL ("
+        f"SELECT * FROM {qualified(stream)} AS t WHERE t.user_id = d.user_id "
+        "AND t.device_id = d.device_id ORDER BY ts DESC LIMIT 1) AS newest) AS of_devices "
+        "ORDER BY ts DESC LIMIT 1"
+    )
     data = reader.cursor(row_factory=dict_row).execute(newest.encode()).fetchone()
     if data is None:
         return TableContext(data=None, row_count=0, latest_timestamp=None, error=None)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from types import NoneType
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +22,8 @@ INT64 = 2**63
 NAMED_BLOB = "blob_sha256"
 SHA256 = re.compile(r"^[0-9a-f]{64}$")
 MAX_DEPTH = 64
+ALWAYS_FINE = frozenset({int, bool, NoneType})
+LEAVES = ALWAYS_FINE | {str, float}  # what a look at the type tells sooner than `isinstance`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,15 +115,16 @@ def check_content(value: Any, depth: int = 0) -> None:
 
     Raises: RejectedError for what no database can hold.
     """
-    if not isinstance(value, Mapping | list):
+    if type(value) in LEAVES or not isinstance(value, Mapping | list):
         _check_leaf(value)
         return
     if depth >= MAX_DEPTH:
         raise RejectedError(Reason.BAD_VALUE, f"nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, list) and _are_finite(value):
         return  # a block of samples has thousands of them
-    for part in (*value, *value.values()) if isinstance(value, Mapping) else value:
-        check_content(part, depth + 1)
+    for part in value if isinstance(value, list) else (*value, *value.values()):
+        if type(part) not in ALWAYS_FINE:
+            check_content(part, depth + 1)
 
 
 def _check_leaf(value: Any) -> None:

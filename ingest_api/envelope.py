@@ -138,8 +138,9 @@ def device_of(element: Mapping[str, Any], *, sender: Sender) -> str:
 
 def _own_id(element: Mapping[str, Any]) -> UUID | None:
     for name in ID_FIELDS:
-        try:
-            return UUID(str(element[name]))
-        except (KeyError, ValueError):
-            continue
+        if name in element:
+            try:
+                return UUID(str(element[name]))
+            except ValueError:
+                continue
     return None

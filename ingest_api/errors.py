@@ -7,8 +7,10 @@ IngestError                 a whole request; carries the HTTP status
 ├── NotFoundError           404  nothing by that name
 ├── SlowBodyError           408  the body did not come in time
 ├── ConflictError           409  not in this state of things
+├── GoneError               410  it was there, and was removed
 ├── TooLargeError           413  more bytes than allowed
 ├── MismatchError           422  the bytes are not those that their SHA-256 names
+├── DamagedError            500  the bytes that are stored are not those that came
 ├── TooManyRequestsError    429  this token asks for more than its share
 └── UnavailableError        503  AM can't write now; nothing was stored
     ├── BusyError           503  as many requests as AM takes at once are being worked on
@@ -61,10 +63,22 @@ class ConflictError(IngestError):
     status = 409
 
 
+class GoneError(IngestError):
+    """What is asked for was removed; the message says when and why."""
+
+    status = 410
+
+
 class MismatchError(IngestError):
     """The bytes that came are not those that were announced; nothing was stored."""
 
     status = 422
+
+
+class DamagedError(IngestError):
+    """What is asked for is stored, but was damaged or changed there; nothing of it is given."""
+
+    status = 500
 
 
 class TooManyRequestsError(IngestError):

@@ -6,19 +6,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic_core import to_json
 
 from am_assets.streams.stream import Stream
-from ingest_api.envelope import NAMESPACE
+from ingest_api.envelope import NAMESPACE, NUMBER_LETTERS, TINY
 
 DATE, SHORT, LONG = (
     len("2026-01-01"),
     len("2026-01-01T00:00:00"),
     len("2026-01-01T00:00:00.000000"),
 )
-SMALLEST_FIXED = 1e-4  # Python writes smaller numbers with an exponent, JSON some of them without
+ZONE = np.frombuffer(b"+00:00\n", dtype=np.uint8)
 Ids = NDArray[np.uint8]  # one row of 16 bytes an id
 
 
@@ -36,65 +35,75 @@ def event_ids(
     """
     contents = _contents([columns[name] for name in stream.identity], len(micros))
     if hashes is not None:
-        contents = [own or content for own, content in zip(hashes, contents, strict=True)]
-    own_devices = devices[:1] if len(set(devices)) == 1 else devices
-    names = pa.array([f"{stream.name}\n{device}\n" for device in own_devices], pa.binary())
-    texts = pc.binary_join_element_wise(
-        pa.scalar(NAMESPACE.bytes),
-        names[0] if len(names) == 1 else names,
-        _isoformats(micros),
-        pa.scalar(b"+00:00\n"),
-        pa.array(contents, pa.binary()),
-        b"",
-    )
-    sha1 = hashlib.sha1
-    digests = b"".join([sha1(text).digest() for text in texts.to_pylist()])
-    ids = np.frombuffer(digests, dtype=np.uint8).reshape(-1, 20)[:, :16].copy()
+        contents = [
+            own.encode() if own else content for own, content in zip(hashes, contents, strict=True)
+        ]
+    begins = {device: _beginning(stream, device) for device in set(devices)}
+    # One line a row in a plain loop: SHA-1 takes most of its time, and few rows no longer.
+    sha1, lines = hashlib.sha1, zip(devices, _isoformats(micros), contents, strict=True)
+    digests = [sha1(begins[device] + when + content).digest() for device, when, content in lines]
+    ids = np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 20)[:, :16].copy()
     ids[:, 6] = ids[:, 6] & 0x0F | 0x50
     ids[:, 8] = ids[:, 8] & 0x3F | 0x80
     return ids
 
 
-def _contents(identity: Sequence[Any], length: int) -> list[str]:
+def _beginning(stream: Stream, device: str) -> bytes:
+    return NAMESPACE.bytes + f"{stream.name}\n{device}\n".encode()
+
+
+def _contents(identity: Sequence[Any], length: int) -> list[bytes]:
     """`repr` of each row's list of values."""
     if not identity:
-        return ["[]"] * length
-    if length and all(_is_number(column) for column in identity):
-        return _numbers(identity)
-    lists = zip(*(column.to_pylist() for column in identity), strict=True)
-    return [repr([*values]) for values in lists]
+        return [b"[]"] * length
+    rows = list(zip(*map(_values, identity), strict=True))
+    if not all(_are_numbers(column) for column in identity):
+        return [repr([*values]).encode() for values in rows]
+    text = to_json(rows).replace(b",", b", ")
+    lines = text.replace(b"], [", b"]\n[")[1:-1].split(b"\n")
+    if _is_written_alike(text):
+        return lines
+    return [
+        line if _is_written_alike(line) else repr([*values]).encode()
+        for line, values in zip(lines, rows, strict=True)
+    ]
 
 
-def _is_number(column: Any) -> bool:
-    """Whether its values are written alike in Python and in JSON."""
-    if column.null_count or not (
-        pa.types.is_int64(column.type) or pa.types.is_float64(column.type)
-    ):
-        return False
-    size = np.abs(column.to_numpy(zero_copy_only=False))
-    return bool(np.all((size >= SMALLEST_FIXED) | (size == 0)))
+def _values(column: Any) -> list[Any]:
+    """As Python has them."""
+    if _are_numbers(column) and not column.null_count:
+        listed: list[Any] = column.to_numpy().tolist()  # the quicker way
+        return listed
+    told: list[Any] = column.to_pylist()
+    return told
 
 
-def _numbers(identity: Sequence[Any]) -> list[str]:
-    rows = list(zip(*(column.to_pylist() for column in identity), strict=True))
-    text = to_json(rows).decode().replace(",", ", ").replace("], [", "]\n[")
-    return text[1:-1].split("\n")
+def _are_numbers(column: Any) -> bool:
+    return bool(pa.types.is_int64(column.type) or pa.types.is_float64(column.type))
 
 
-def _isoformats(micros: NDArray[np.int64]) -> Any:
-    """As `datetime.isoformat` writes them but for the zone: a fraction only where there is one."""
-    long: Any = pa.array(micros).cast(pa.timestamp("us")).cast(pa.string())
+def _is_written_alike(text: bytes) -> bool:
+    """Whether JSON's text of numbers is surely Python's: no exponent, nothing tiny, no null."""
+    return not text.translate(None, NUMBER_LETTERS + b" ") and TINY not in text
+
+
+def _isoformats(micros: NDArray[np.int64]) -> list[bytes]:
+    """Lines as `datetime.isoformat` writes them: a fraction only where there is one."""
+    long: Any = pa.array(micros).view(pa.timestamp("us")).cast(pa.string())
     letters = np.frombuffer(long.buffers()[2], dtype=np.uint8)[: LONG * len(micros)]
-    letters = letters.reshape(-1, LONG).copy()
-    letters[:, DATE] = ord("T")
+    letters = letters.reshape(-1, LONG)
     has_fraction = micros % 1_000_000 != 0
     if has_fraction.all():
-        return _fixed(letters)
-    return pc.if_else(pa.array(has_fraction), _fixed(letters), _fixed(letters[:, :SHORT]))
+        return _lines(letters)
+    pairs = zip(has_fraction.tolist(), _lines(letters), _lines(letters[:, :SHORT]), strict=True)
+    return [long if has else short for has, long, short in pairs]
 
 
-def _fixed(letters: Ids) -> Any:
-    """Texts of one length as an Arrow array."""
-    length, width = letters.shape
-    buffers = [None, pa.py_buffer(letters.tobytes())]
-    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), length, buffers).cast(pa.binary())
+def _lines(letters: NDArray[np.uint8]) -> list[bytes]:
+    """Each row with a T before its time, the zone behind it, and the line's end."""
+    number, width = letters.shape
+    lines = np.empty((number, width + len(ZONE)), dtype=np.uint8)
+    lines[:, :width], lines[:, width:] = letters, ZONE
+    lines[:, DATE] = ord("T")
+    texts: list[bytes] = lines.view(f"S{width + len(ZONE)}").ravel().tolist()
+    return texts

@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingest_api.instants import EARLIEST, SCALES
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+IN_UTC = ("+00:00", "Z")  # how most clients end their times
+SHORTEST_IN_UTC = len("2026-01-01T00:00:00Z")
 UTC_NAMES = frozenset({"UTC", "utc", "Z", "+00:00", "Etc/UTC"})
 Micros = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -42,7 +45,7 @@ def read_instants(sent: Any) -> Instants:
     if pa.types.is_integer(kind) or pa.types.is_float64(kind):
         return _from_numbers(sent)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return _from_texts(sent.to_pylist())
+        return _in_utc(sent) or _from_texts(sent.to_pylist())
     nothing = np.zeros(len(sent), dtype=np.int64)
     return Instants(nothing, nothing.astype(bool))
 
@@ -76,6 +79,22 @@ def _from_numbers(sent: Any) -> Instants:
     part = np.rint((np.where(is_near, seconds, 0.0) - whole) * 1e6)
     micros = whole.astype(np.int64) * 1_000_000 + part.astype(np.int64)
     return Instants(micros, is_there & is_near)
+
+
+def _in_utc(sent: Any) -> Instants | None:
+    """Texts that are all whole times in UTC, the quick way; None = they have to be looked at.
+
+    Of such texts Arrow takes those alone that Python takes, but for the year 0.
+    """
+    if sent.null_count or pc.min(pc.utf8_length(sent)).as_py() < SHORTEST_IN_UTC:
+        return None
+    if not any(pc.all(pc.ends_with(sent, ending)).as_py() for ending in IN_UTC):
+        return None
+    try:
+        moments = sent.cast(pa.timestamp("us", "UTC"))
+    except pa.ArrowInvalid:
+        return None
+    return Instants(_filled(moments.view(pa.int64())), np.ones(len(sent), dtype=bool))
 
 
 def _from_texts(texts: Sequence[str | None]) -> Instants:

@@ -23,7 +23,7 @@ from ingest_api.envelope import StoredBlob
 from ingest_api.errors import MalformedBodyError, MismatchError, NotFoundError
 from ingest_api.limits import BodyLimit
 from ingest_api.spool import Spool, spool
-from resources.blobs import BlobStore
+from resources.blobs import BlobCorruptError, BlobStore
 
 log = logging.getLogger(__name__)
 
@@ -176,13 +176,22 @@ class OwnBlobs:
         found: dict[str, StoredBlob] = {}
         for sha256, candidates in keys.items():
             present = candidates - self._blobs.absent(candidates)
-            if present:
-                content = self._blobs.get(min(present))
-                if hashlib.sha256(content).hexdigest() != sha256:
-                    log.error("a blob is not what was stored: %s", min(present))
-                    continue
+            content = self._whole(min(present), sha256) if present else None
+            if content is not None:
                 found[sha256] = StoredBlob(content=content, keys=frozenset(present))
         return found
+
+    def _whole(self, key: str, sha256: str) -> bytes | None:
+        """The content, or None where it is damaged: then it has to be sent again."""
+        try:
+            content = self._blobs.get(key)
+        except BlobCorruptError:
+            log.exception("a blob is not what was stored")
+            return None
+        if hashlib.sha256(content).hexdigest() != sha256:
+            log.error("a blob is not what was stored: %s", key)
+            return None
+        return content
 
     async def _note(self, user_id: str, stored: Stored) -> None:
         told = (stored.sha256, stored.blob_key, stored.byte_count, stored.media_type)

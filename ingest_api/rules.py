@@ -75,8 +75,7 @@ class ColumnRule:
         if not ACCEPTED[self.type](sent.type):
             return pa.nulls(len(sent), self.arrow_type), _bits(sent.is_null(), len(sent), self)
         try:
-            # From integers as Python has it: to the nearest real.
-            array = sent.cast(self.arrow_type, safe=self.type is not ColumnType.REAL)
+            array = self._cast(sent)
         except pa.ArrowInvalid:  # an integer of more than 64 bits
             return pa.nulls(len(sent), self.arrow_type), _bits(sent.is_null(), len(sent), self)
         sure = self._passes(array)
@@ -85,10 +84,16 @@ class ColumnRule:
             array = pc.fill_null(array, self.default) if self.default is not None else array
         return array, sure
 
+    def _cast(self, sent: Column) -> Column:
+        if sent.type == self.arrow_type:
+            return sent
+        # From integers as Python has it: to the nearest real.
+        return sent.cast(self.arrow_type, safe=self.type is not ColumnType.REAL)
+
     def _passes(self, array: Column) -> Mask:
         sure = np.ones(len(array), dtype=bool)
-        if self.type is ColumnType.REAL:
-            sure &= _mask(pc.is_finite(array))
+        if self.type is ColumnType.REAL:  # null is not finite here
+            sure &= np.isfinite(array.to_numpy(zero_copy_only=False))
         if self.type is ColumnType.TEXT:
             sure &= without_nul(array)
         for compare, bound in self.limits:

@@ -5,6 +5,7 @@ does not.
 """
 
 import asyncio
+import socket
 import sys
 from asyncio import TimerHandle
 from collections.abc import Callable
@@ -14,11 +15,13 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from ingest_api.limits import MIB
+from ingest_api.limits import IS_WHOLE, MIB
 from ingest_api.main import app_from_environment
 from ingest_api.settings import Settings
 
 MAX_HEAD = 64 * 1024  # bytes of all headers of a request
+SMALL = 4 * 1024  # bytes; what is larger is worth a piece of its own
+MAX_PIECES = 8  # that wait for the end of the loop's turn
 KEEP_ALIVE_S = 30
 GRACE_S = 15
 # Large bodies are understood in a thread. Python would let it go on for 5 ms whenever the others
@@ -45,6 +48,45 @@ LOGGING: dict[str, Any] = {
 }
 
 
+class Joined:
+    """A transport that sends the small pieces of one turn of the loop together.
+
+    uvicorn writes an answer's head and its body, and each would go out, and wake the client, alone.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        """What is not about writing, `transport` does itself."""
+        self._transport = transport
+        self._loop = loop
+        self._pieces: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        """As the transport has it."""
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send now what is large, so that the transport can say that it has enough; else soon."""
+        if len(data) > SMALL:
+            self._flush()
+            self._transport.write(data)
+            return
+        if not self._pieces:
+            self._loop.call_soon(self._flush)
+        self._pieces.append(data)
+        if len(self._pieces) > MAX_PIECES:
+            self._flush()
+
+    def close(self) -> None:
+        """Once all is sent."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._pieces:
+            pieces, self._pieces = self._pieces, []
+            self._transport.write(b"".join(pieces))
+
+
 class Deadlines(HttpToolsProtocol):
     """One connection, ended where its client is too slow or its headers are too large."""
 
@@ -60,7 +102,8 @@ class Deadlines(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """The first request's headers are awaited from now on."""
-        super().connection_made(transport)
+        joined: Any = Joined(transport, self.loop)
+        super().connection_made(joined)
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
@@ -80,6 +123,9 @@ class Deadlines(HttpToolsProtocol):
         """All headers are there."""
         self._cancel_head()
         super().on_headers_complete()
+        scope: Any = self.scope
+        if (cycle := self.cycle) is not None:
+            scope[IS_WHOLE] = lambda: not cycle.more_body
 
     def pause_writing(self) -> None:
         """The client does not read; it gets so long to begin again."""
@@ -153,11 +199,25 @@ def configuration(
     return uvicorn.Config(app, **{**told, **options})
 
 
+def shared_socket(settings: Settings) -> socket.socket:
+    """Where several replicas on one machine take connections in turn, each by a socket of its own.
+
+    Raises: OSError where somebody else has the port.
+    """
+    family = socket.AF_INET6 if ":" in settings.api_host else socket.AF_INET
+    shared = socket.socket(family, socket.SOCK_STREAM)
+    shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    shared.bind((settings.api_host, settings.api_port))
+    return shared
+
+
 def main() -> None:
     """Serve until a signal; exit code 3 where the start fails."""
     sys.setswitchinterval(SWITCH_S)
-    server = uvicorn.Server(configuration(Settings(), app_from_environment))
-    server.run()
+    settings = Settings()
+    server = uvicorn.Server(configuration(settings, app_from_environment))
+    server.run(sockets=[shared_socket(settings)] if settings.api_replicas > 1 else None)
     if not server.started:
         sys.exit(3)
 

@@ -4,6 +4,8 @@ Everything else is given its values; nothing below this module reads the environ
 """
 
 import json
+from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -11,12 +13,17 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from resources.connections import Connections
+from resources.master_keys import FileMasterKey, GivenMasterKey, LocalKey, MasterKey
 
 if TYPE_CHECKING:
+    from resources.blob_plan import BlobRules
     from resources.compute import ModelChoice
+    from resources.lake_copies import LakeCopies
     from resources.late_compute import LateCompute
 
 STACK_FILE = "stack.json"
+MASTER_KEY_FILE = "master.key"
+COPIES = Path("cache", "lake")  # of the lake's files, for questions
 
 
 class StackNotFoundError(Exception):
@@ -76,8 +83,23 @@ class Settings(BaseSettings):
     s3_bucket: str = "am-data"
     lake_uri: str | None = None
     vectors_uri: str | None = None
+    master_key_file: Path | None = Field(
+        default=None, description="Wraps the keys of blobs; master.key in the home by default."
+    )
+    master_key: SecretStr | None = Field(
+        default=None, description="The same as a value, 32 bytes in base64; then there is no file."
+    )
+    master_keys_old: SecretStr | None = Field(
+        default=None, description="Earlier values, by commas, until the keys are rewrapped."
+    )
+    master_key_provider: str | None = Field(
+        default=None, description="package.module:function that gives a MasterKey (a service's)."
+    )
     compute: Literal["local", "ray"] = "local"
     ray_address: str | None = None
+    keep_hot_days: int = Field(
+        default=0, ge=0, description="Days of each stream stay in the database at least so long."
+    )
     hot_worker: bool = Field(default=True, description="off: only Dagster's runs process.")
     trino_url: str | None = None
     trino_user: str = Field(default="am", description="As whom `am sql --engine trino` asks.")
@@ -85,12 +107,25 @@ class Settings(BaseSettings):
     sql_timeout_s: float = Field(default=30, gt=0, description="The longest a question may run.")
     sql_max_rows: int = Field(default=100_000, ge=1, description="Of one answer.")
     sql_max_mb: int = Field(default=64, ge=1, description="Of one answer.")
+    sql_copies_gb: float = Field(
+        default=1, ge=0, description="Of the lake's files, kept near for questions; 0 = none."
+    )
     sql_memory_mb: int = Field(default=1024, ge=256, description="Of one question.")
     models_dir: Path = Path("models/weights")
     models_profile: Literal["tiny", "full"] = "tiny"
     models_overrides: dict[str, str] = Field(
         default_factory=dict,
         description='JSON, task to model: {"speech_recognition": "faster-whisper-large-v3"}.',
+    )
+    blob_budget_gb: float | None = Field(
+        default=None,
+        gt=0,
+        description="Of 10^9 bytes, for blobs; above it, repeated screenshots and silence go.",
+    )
+    blob_keep_days: dict[str, float | None] = Field(
+        default_factory=dict,
+        description="JSON, stream to days that silence stays, null = for ever: "
+        '{"device.audio.raw": 30}.',
     )
     owntracks_secrets: dict[str, SecretStr] = Field(
         default_factory=dict, description='JSON, user to encryption key: {"ada": "…"}.'
@@ -102,8 +137,17 @@ class Settings(BaseSettings):
         default_factory=dict, description='JSON, name in the topic to user: {"jane": "ada"}.'
     )
     mqtt_client_id: str = Field(default="am", description="Names AM's session at the broker.")
+    backup_dir: Path | None = Field(
+        default=None, description="The backups' folder; the newest one is rehearsed weekly."
+    )
     llm_url: str | None = None
     llm_model: str | None = None
+
+    @field_validator("backup_dir")
+    @classmethod
+    def _whole_path(cls, value: Path | None) -> Path | None:
+        """The stack's parts work in folders of their own."""
+        return value and value.expanduser().absolute()
 
     @field_validator("cors_origins", mode="before")
     @classmethod
@@ -157,12 +201,30 @@ class Settings(BaseSettings):
                 s3_bucket=bucket,
                 lake_uri=self.lake_uri or f"s3://{bucket}/lake",
                 vectors_uri=self.vectors_uri or f"s3://{bucket}/vectors",
+                master_key=self.master(),
             )
         except KeyError as missing:
             raise StackNotFoundError(
                 f"{missing} is neither set as AM_… nor found in {self.home / STACK_FILE}: "
                 "run `am up` first, or point AM_HOME at a running stack."
             ) from missing
+
+    def master(self) -> MasterKey:
+        """The master key that is set, else the file; nothing is read of the latter yet.
+
+        Raises: MasterKeyError where a variable holds no key.
+        """
+        if self.master_key_provider:
+            module, _, name = self.master_key_provider.partition(":")
+            made: MasterKey = getattr(import_module(module), name)()
+            return made
+        if self.master_key is None:
+            return FileMasterKey((self.master_key_file or self.home / MASTER_KEY_FILE).absolute())
+        old = self.master_keys_old.get_secret_value() if self.master_keys_old else ""
+        return GivenMasterKey(
+            LocalKey.of_text(self.master_key.get_secret_value(), where="AM_MASTER_KEY"),
+            tuple(LocalKey.of_text(t, where="AM_MASTER_KEYS_OLD") for t in old.split(",") if t),
+        )
 
     def model_choice(self) -> "ModelChoice":
         """Which model does which task.
@@ -175,6 +237,31 @@ class Settings(BaseSettings):
 
         overrides = {Task(task): model for task, model in self.models_overrides.items()}
         return ModelChoice(self.models_profile, self.models_dir, overrides)
+
+    def keep_hot(self) -> timedelta:
+        """How long days stay in the database at least."""
+        return timedelta(days=self.keep_hot_days)
+
+    def blob_rules(self) -> "BlobRules":
+        """How long blobs stay."""
+        from resources.blob_plan import BlobRules  # noqa: PLC0415 (see above)
+
+        budget = self.blob_budget_gb
+        return BlobRules(
+            budget_bytes=None if budget is None else round(budget * 1e9),
+            keep={
+                name: None if days is None else timedelta(days=days)
+                for name, days in self.blob_keep_days.items()
+            },
+        )
+
+    def lake_copies(self) -> "LakeCopies | None":
+        """Where questions keep the lake's files near; None = nowhere."""
+        from resources.lake_copies import LakeCopies  # noqa: PLC0415 (see above)
+
+        if not self.sql_copies_gb or not self.home.exists():
+            return None
+        return LakeCopies(self.home / COPIES, round(self.sql_copies_gb * 1e9))
 
     def late_compute(self) -> "LateCompute":
         """Where models run; connected, and the models loaded, when the first is asked for."""

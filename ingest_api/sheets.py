@@ -5,11 +5,11 @@ that needs a closer look (a wrong value, an unusual type, a time without a zone)
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cache
-from itertools import repeat
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from am_assets.schemas.columns import ColumnType, columns
+from am_assets.schemas.columns import Column, ColumnType, columns
 from am_assets.streams.stream import Stream
 from ingest_api.elements import check_content, plain
 from ingest_api.envelope import ID_FIELDS, MAX_DEVICE_ID, TIME_FIELDS, Sender
@@ -220,7 +220,7 @@ class _Draft:
         own = {
             "user_id": self._same(self._sender.user_id),
             "device_id": pa.array(self._devices, pa.string()),
-            "ts": pa.array(self._micros).cast(INSTANT),
+            "ts": pa.array(self._micros).view(INSTANT),
             "tz_offset_min": pa.array(self._offsets, pa.int64()),
             "event_id": self._ids(),  # before `extra`, which it takes the ids from
             "received_at": self._same(self._sender.received_at, INSTANT),
@@ -229,7 +229,7 @@ class _Draft:
             **self._values,
             "extra": self._extra_texts(),
         }
-        return [own[column.name] for column in columns(self._stream)]
+        return [own[column.name] for column in _layout(self._stream)]
 
     def _extra_texts(self) -> Any:
         if self._extras is None:
@@ -263,9 +263,15 @@ COPIED_TYPES: Mapping[ColumnType, Any] = {
 
 
 @cache
+def _layout(stream: Stream) -> tuple[Column, ...]:
+    """The table's columns; finding them out takes longer than reading some rows."""
+    return columns(stream)
+
+
+@cache
 def _copied(stream: Stream) -> pa.Schema:
     """The table's columns as they are encoded."""
-    return pa.schema(pa.field(column.name, COPIED_TYPES[column.type]) for column in columns(stream))
+    return pa.schema(pa.field(column.name, COPIED_TYPES[column.type]) for column in _layout(stream))
 
 
 @cache
@@ -278,7 +284,7 @@ def _names(stream: Stream) -> dict[str, frozenset[str]]:
 
 
 def _encoded(stream: Stream, batch: pa.RecordBatch) -> bytes:
-    for place, column in enumerate(columns(stream)):
+    for place, column in enumerate(_layout(stream)):
         if column.type is ColumnType.JSON and batch.column(place).null_count < len(batch):
             texts: Any = batch.column(place)
             versioned: Any = pc.binary_join_element_wise(JSONB_VERSION, texts, "")
@@ -290,13 +296,7 @@ def _encoded(stream: Stream, batch: pa.RecordBatch) -> bytes:
 
 def _counts(devices: Sequence[str], days: NDArray[np.int64]) -> dict[Account, int]:
     """Rows by device and day."""
-    if len(set(devices)) == 1:
-        found, numbers = np.unique(days, return_counts=True)
-        keys: Iterable[tuple[str, int]] = zip(repeat(devices[0]), found.tolist(), strict=False)
-        return {_account(key): int(number) for key, number in zip(keys, numbers, strict=True)}
-    counts: dict[tuple[str, int], int] = {}
-    for key in zip(devices, days.tolist(), strict=True):
-        counts[key] = counts.get(key, 0) + 1
+    counts = Counter(zip(devices, days.tolist(), strict=True))
     return {_account(key): number for key, number in counts.items()}
 
 

@@ -4,6 +4,8 @@ A column is an Arrow array of what each element holds under a name, null where i
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from operator import itemgetter
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -79,7 +81,8 @@ class ListSource:
         if set(map(type, elements)) != {dict}:
             raise NotColumnsError
         self._elements: Sequence[Mapping[str, Any]] = elements
-        self.names = frozenset().union(*{frozenset(element) for element in elements})
+        self._shapes = {tuple(element) for element in elements}
+        self.names = frozenset().union(*self._shapes)
         if len(self.names) > MAX_NAMES:
             raise NotColumnsError
 
@@ -93,9 +96,23 @@ class ListSource:
         Raises: NotColumnsError.
         """
         try:
-            return pa.array([element.get(name) for element in self._elements])
+            return pa.array(self._values(name))
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
             raise NotColumnsError from error
+
+    def _values(self, name: str) -> Sequence[Any]:
+        if name in self._columns:
+            return self._columns[name]
+        return [element.get(name) for element in self._elements]
+
+    @cached_property
+    def _columns(self) -> Mapping[str, Sequence[Any]]:
+        """All values by name where every element has the same names; else nothing."""
+        (names, *others) = self._shapes
+        if others or len(names) < 2:  # of one name, `itemgetter` gives no tuples
+            return {}
+        columns = zip(*map(itemgetter(*names), self._elements), strict=True)
+        return dict(zip(names, columns, strict=True))
 
     def elements(self, positions: Sequence[int]) -> list[Any]:
         """As they came."""

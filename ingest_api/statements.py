@@ -45,8 +45,7 @@ LANDING = """
 INSERT INTO am.landing (batch_id, user_id, device_id, stream, day, door, received, stored,
     duplicate, rejected, grown)
 SELECT told.* FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::date[], %s::text[],
-    %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) AS told,
-    pg_notify('am_landing', '')
+    %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) AS told
 """
 
 
@@ -91,7 +90,7 @@ SELECT batch_id, user_id, device_id, stream, day, door, received, coalesce(numbe
     received - coalesce(number, 0), 0
 FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::date[], %s::text[], %s::bigint[])
     WITH ORDINALITY AS told (batch_id, user_id, device_id, stream, day, door, received, am_line)
-    LEFT JOIN counted USING (am_line), pg_notify('am_landing', '')
+    LEFT JOIN counted USING (am_line)
 RETURNING batch_id, user_id, device_id, day, stored"""
 
 

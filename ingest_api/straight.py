@@ -6,9 +6,11 @@ have given them: the request. Everything else goes the long way.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from starlette.datastructures import Headers
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -30,6 +32,31 @@ def straight_doors(routes: Iterable[BaseRoute]) -> dict[str, Door]:
     }
 
 
+class Quick(Headers):
+    """Headers that are looked up in one step: each request is asked for six or more."""
+
+    def __init__(self, scope: Scope) -> None:
+        """Of one that comes twice, the first counts, as everywhere."""
+        super().__init__(scope=scope)
+        pairs = reversed(scope["headers"])
+        self._by_name = {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a header; its name may have capitals."""
+        return self._by_name.get(key.lower(), default)
+
+
+class Straightened(Request):
+    """A request with such headers."""
+
+    @property
+    def headers(self) -> Headers:
+        """Made when they are first asked for."""
+        if not hasattr(self, "_headers"):
+            self._headers: Headers = Quick(self.scope)
+        return self._headers
+
+
 class Straight:
     """ASGI middleware, the innermost: serves the doors it was given, and passes on all else."""
 
@@ -48,7 +75,7 @@ class Straight:
         scope["route"], endpoint = door
         response: Response
         try:
-            response = await endpoint(Request(scope, receive))
+            response = await endpoint(Straightened(scope, receive))
         except IngestError as error:
             response = refusal(error, scope)
         await response(scope, receive, send)

@@ -1,24 +1,29 @@
-"""What AM knows of ActivityWatch's buckets and of the events in them, as the database has it.
+"""What AM knows of ActivityWatch's buckets and of the events in them.
 
 Buckets have a table of their own; events are the rows of the streams that they belong to.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from am_assets.schemas.columns import KEY
 from am_assets.schemas.postgres import qualified
 from am_assets.streams.registry import Registry
 from am_assets.streams.stream import Stream
 from ingest_api.adapters.activitywatch import ID_BITS, Bucket, Seen
+from resources.hot import Span
+from resources.whole import Away, Rows, WholeSnapshot, as_rows
 
 MAX_EVENTS = 100_000  # in one answer
+LONGEST = timedelta(days=7)  # no event is taken to last longer, where its day has left the database
+FIRST, LAST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
 COLUMNS = "bucket_id, type, client, hostname, name, data, created_at"
 ALL = f"SELECT {COLUMNS} FROM am.watch_bucket WHERE user_id = %s ORDER BY created_at, bucket_id"
@@ -99,7 +104,7 @@ async def last_before(
 
 
 def events_of(
-    reader: psycopg.Connection,
+    reader: WholeSnapshot,
     *,
     user_id: str,
     bucket: Bucket,
@@ -107,16 +112,19 @@ def events_of(
     wanted: Wanted,
 ) -> list[Seen]:
     """A bucket's events that touch the span, the newest first."""
-    sql, values = _select(user_id, bucket, registry, wanted)
+    question = _Question(reader, user_id, bucket, registry, wanted)
     limit = MAX_EVENTS + 1 if wanted.limit is None else min(wanted.limit, MAX_EVENTS + 1)
-    found = reader.execute(
-        f"SELECT * FROM ({sql}) AS found ORDER BY ts DESC LIMIT %s".encode(), (*values, limit)
-    )
-    return list(_all_seen(found.fetchall()))
+    found = question.newest(limit, away=[])
+    away = question.away()
+    last = max((one.days[-1] for one in away), default=None)
+    # Clients ask for the newest event alone: years that have left need not be read for that.
+    if last and (len(found) < limit or any(row[0].astimezone(UTC).date() <= last for row in found)):
+        found = question.newest(limit, away=away)
+    return list(_all_seen(found))
 
 
 def count_of(
-    reader: psycopg.Connection,
+    reader: WholeSnapshot,
     *,
     user_id: str,
     bucket: Bucket,
@@ -124,37 +132,83 @@ def count_of(
     wanted: Wanted,
 ) -> int:
     """How many such events there are."""
-    sql, values = _select(user_id, bucket, registry, wanted)
-    row = reader.execute(f"SELECT count(*) FROM ({sql}) AS found".encode(), values).fetchone()
-    return 0 if row is None else int(row[0])
+    question = _Question(reader, user_id, bucket, registry, wanted)
+    return question.count(away=question.away())
 
 
-def _select(
-    user_id: str, bucket: Bucket, registry: Registry, wanted: Wanted
-) -> tuple[str, list[Any]]:
-    """One SELECT over the streams that the bucket's events may be in."""
-    selects: list[str] = []
-    values: list[Any] = []
-    for stream in (registry[name] for name in bucket.streams):
-        bounds, bound = _bounds(stream, wanted)
-        selects.append(
-            f"SELECT ts, {stream.grows} AS duration_s, {_data(stream)} AS data "
-            f"FROM {qualified(stream)} WHERE user_id = %s AND extra->>'bucket' = %s{bounds}"
+@dataclass(frozen=True)
+class _Question:
+    """What is asked of the streams that a bucket's events may be in."""
+
+    reader: WholeSnapshot
+    user_id: str
+    bucket: Bucket
+    registry: Registry
+    wanted: Wanted
+
+    def newest(self, limit: int, *, away: Sequence[Away]) -> list[tuple[Any, ...]]:
+        """Time, length and data of each event."""
+        rows = self._rows(away)
+        query = sql.SQL("SELECT * FROM {} ORDER BY ts DESC LIMIT %(limit)s").format(rows.text)
+        return self.reader.connection.execute(query, {**rows.values, "limit": limit}).fetchall()
+
+    def count(self, *, away: Sequence[Away]) -> int:
+        """How many events there are."""
+        rows = self._rows(away)
+        query = sql.SQL("SELECT count(*) FROM {}").format(rows.text)
+        row = self.reader.connection.execute(query, rows.values).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def away(self) -> list[Away]:
+        """What has left the database of the days that the events may be of."""
+        return self.reader.away([self.registry[name] for name in self.bucket.streams], self._span)
+
+    @property
+    def _span(self) -> Span:
+        """Long enough for events that began before it."""
+        begin = max(self.wanted.begin or FIRST, FIRST) - LONGEST
+        end = min(self.wanted.end or LAST, LAST) + timedelta(microseconds=1)
+        return Span(begin, end, self.user_id)
+
+    def _rows(self, away: Sequence[Away]) -> Rows:
+        """All of them, as what stands for a table."""
+        streams = [self.registry[name] for name in self.bucket.streams]
+        parts = [(stream, Rows(_table(stream), {})) for stream in streams]
+        parts += [(one.stream, self._left(one)) for one in away]
+        selects = [
+            sql.SQL(
+                f"SELECT ts, {stream.grows} AS duration_s, {_data(stream)} AS data FROM {{}} "
+                "WHERE user_id = %(user)s AND extra->>'bucket' = %(bucket)s{}"
+            ).format(rows.text, sql.SQL(_bounds(stream, self.wanted)))
+            for stream, rows in parts
+        ]
+        text = sql.SQL("({}) AS found").format(sql.SQL(" UNION ALL ").join(selects))
+        values = {name: value for _, rows in parts for name, value in rows.values.items()}
+        asked = {"begin": self.wanted.begin, "end": self.wanted.end, "number": self.wanted.number}
+        return Rows(
+            text, {**values, **asked, "user": self.user_id, "bucket": self.bucket.bucket_id}
         )
-        values += [user_id, bucket.bucket_id, *bound]
-    return " UNION ALL ".join(selects), values
+
+    def _left(self, away: Away) -> Rows:
+        stream = away.stream
+        data = ["data"] if "data" in stream.columns else []
+        names = [*KEY, "extra", *data, *([stream.grows] if stream.grows else [])]
+        return as_rows(stream, self.reader.left(away, self._span, names=names))
 
 
-def _bounds(stream: Stream, wanted: Wanted) -> tuple[str, list[Any]]:
+def _table(stream: Stream) -> sql.Composed:
+    return sql.Composed([sql.SQL(qualified(stream))])
+
+
+def _bounds(stream: Stream, wanted: Wanted) -> str:
     length = f"make_interval(secs => coalesce({stream.grows}, 0))"
     number = "('x' || right(replace(event_id::text, '-', ''), 14))::bit(56)::bigint"
     known: Mapping[str, Any] = {
-        f"ts + {length} >= %s": wanted.begin,
-        "ts <= %s": wanted.end,
-        f"{number} & {(1 << ID_BITS) - 1} = %s": wanted.number,
+        f"ts + {length} >= %(begin)s": wanted.begin,
+        "ts <= %(end)s": wanted.end,
+        f"{number} & {(1 << ID_BITS) - 1} = %(number)s": wanted.number,
     }
-    given = {clause: value for clause, value in known.items() if value is not None}
-    return "".join(f" AND {clause}" for clause in given), list(given.values())
+    return "".join(f" AND {clause}" for clause, value in known.items() if value is not None)
 
 
 def _data(stream: Stream) -> str:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -47,17 +48,17 @@ class Receipt:
     batch: Batch
     lines: Sequence[LedgerLine]
 
-    @property
+    @cached_property
     def stored(self) -> int:
         """Rows that are new."""
         return sum(line.stored for line in self.lines)
 
-    @property
+    @cached_property
     def duplicate(self) -> int:
         """Rows that were there already."""
         return sum(line.duplicate for line in self.lines)
 
-    @property
+    @cached_property
     def rejected(self) -> int:
         """Elements that are dead letters now."""
         return sum(line.rejected for line in self.lines)

@@ -2,12 +2,17 @@
 
 from dataclasses import dataclass, field
 
+from resources.master_keys import MasterKey
+
 REGION = "us-east-1"  # SeaweedFS and MinIO accept any; the clients insist on one
 
 
 @dataclass(frozen=True)
 class Connections:
-    """Addresses and keys of the database, the object store, the lake and the vectors."""
+    """Addresses and keys of the database, the object store, the lake and the vectors.
+
+    `master_key` None: blobs can be neither stored nor read here.
+    """
 
     database_url: str = field(repr=False)
     s3_endpoint: str
@@ -16,6 +21,7 @@ class Connections:
     s3_bucket: str
     lake_uri: str
     vectors_uri: str
+    master_key: MasterKey | None = field(default=None, repr=False)
 
     @property
     def is_s3_secure(self) -> bool:

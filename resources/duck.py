@@ -36,6 +36,7 @@ from resources.attached import Attached, attachable, opened_copy
 from resources.connections import Connections
 from resources.duck_guard import Allowed, ForbiddenError
 from resources.duck_names import TIMELINE, Mentions, mentions_of
+from resources.lake_copies import LakeCopies
 from resources.lake_files import LakeFiles, LakeFilesError, Opened, own
 
 MACROS = """
@@ -108,11 +109,12 @@ class DuckOptions:
     """Limits and places. Without an extension directory one in the temporary folder is shared.
 
     `attach` is the folder of SQLite files that everybody's questions may name; one user's may name
-    those in the folder below it that is called like the user.
+    those in the folder below it that is called like the user. `copies`: of the lake's files.
     """
 
     extension_directory: Path | None = None
     attach: Path | None = None
+    copies: LakeCopies | None = None
     memory_limit: str = "2GB"
     threads: int | None = None
     timeout_s: float = 60.0
@@ -275,7 +277,7 @@ def connect(
             _attach_hot(engine, connections, user_id=user_id, options=chosen)
         attached = _attach_files(engine, chosen.attach, user_id=user_id)
         _harden(engine)
-    kept = files or LakeFiles(connections)
+    kept = files or LakeFiles(connections, copies=chosen.copies)
     return Duck(engine, connections, registry, kept, user_id, attached)
 
 

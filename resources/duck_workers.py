@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections import OrderedDict
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -121,7 +121,9 @@ class _Worker:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._to, self._from = self._process.stdin, self._process.stdout
-        _send(self._to, setup)
+        # It answers strangers' questions: it holds nothing that could open a blob.
+        without = replace(setup.connections, master_key=None)
+        _send(self._to, replace(setup, connections=without))
 
     @property
     def is_alive(self) -> bool:
@@ -183,7 +185,7 @@ class Engines:
     def __init__(self, setup: Setup) -> None:
         """Opens none yet."""
         self._setup = setup
-        self._files = LakeFiles(setup.connections)
+        self._files = LakeFiles(setup.connections, copies=setup.options.copies)
         self._warm: OrderedDict[str, Duck] = OrderedDict()
 
     def answer(self, question: Question) -> pa.Table:

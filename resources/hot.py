@@ -4,7 +4,7 @@ What reads rows out of Postgres belongs here; what writes them is the front door
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -63,15 +63,22 @@ class Snapshot:
 
     connection: psycopg.Connection
 
-    def fingerprint(self, stream: Stream, day: date) -> Fingerprint:
-        """Count and checksum of a day, computed by the database."""
+    def fingerprint(
+        self, stream: Stream, day: date, *, names: Sequence[str] | None = None
+    ) -> Fingerprint:
+        """Count and checksum of a day, computed by the database over its columns or these alone."""
+        return fingerprint(
+            self.connection, table_of(stream), names or names_of(stream), span=Span.of_day(day)
+        )
+
+    def has_any(self, stream: Stream, day: date, names: Sequence[str]) -> bool:
+        """Whether any row of the day has something in one of these columns."""
         where, values = _where(Span.of_day(day))
-        query = sql.SQL(
-            "SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)), 0)::text FROM {} t {}"
-        ).format(table_of(stream), where)
+        query = sql.SQL("SELECT EXISTS (SELECT FROM {} {} AND num_nonnulls({}) > 0)").format(
+            table_of(stream), where, sql.SQL(", ").join(map(sql.Identifier, names))
+        )
         row = self.connection.execute(query, values).fetchone()
-        assert row is not None
-        return Fingerprint(row_count=row[0], checksum=row[1])
+        return row == (True,)
 
     def count(self, stream: Stream, span: Span) -> int:
         """How many rows there are."""
@@ -124,11 +131,12 @@ class HotStore:
 
     @contextmanager
     def reader(self, user_id: str) -> Iterator[psycopg.Connection]:
-        """A read-only transaction that sees this user's rows and nobody else's.
+        """A read-only transaction that sees this user's rows and nobody else's, as of one moment.
 
         Raises: psycopg.Error.
         """
         with self._connect() as connection:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
             with connection.transaction():
                 connection.execute(f"SET LOCAL ROLE {READER}".encode())
@@ -153,6 +161,31 @@ def connect(database_url: str) -> Iterator[psycopg.Connection[Any]]:
 def table_of(stream: Stream) -> sql.Identifier:
     """The stream's table, quoted."""
     return sql.Identifier(SCHEMA, stream.table)
+
+
+def names_of(stream: Stream) -> list[str]:
+    """The names of the stream's columns, in the order that every store uses."""
+    return [column.name for column in columns(stream)]
+
+
+def fingerprint(
+    connection: psycopg.Connection,
+    table: sql.Composable,
+    names: Sequence[str],
+    *,
+    span: Span | None = None,
+) -> Fingerprint:
+    """Count and checksum of a table's rows, or of a span's, over these columns.
+
+    The connection has to render times in UTC, as `connect` gives it. Raises: psycopg.Error.
+    """
+    where, values = _where(span) if span else (sql.SQL(""), {})
+    query = sql.SQL(
+        "SELECT count(*), coalesce(sum(hashtextextended(ROW({})::text, 0)), 0)::text FROM {} {}"
+    ).format(sql.SQL(", ").join(map(sql.Identifier, names)), table, where)
+    row = connection.execute(query, values).fetchone()
+    assert row is not None
+    return Fingerprint(row_count=row[0], checksum=row[1])
 
 
 def _where(span: Span) -> tuple[sql.Composable, dict[str, Any]]:

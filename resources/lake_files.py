@@ -9,9 +9,9 @@ scans it never holds them, and no part of a question is computed over them.
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -26,6 +26,7 @@ from am_assets.schemas.arrow import delta_schema
 from am_assets.streams.stream import Stream
 from resources.connections import REGION, Connections
 from resources.lake import Lake
+from resources.lake_copies import CopiedDataset, LakeCopies
 
 INSTANT = pa.timestamp("us", tz="UTC")
 # Writers may cut the names in a file's statistics; a name that is shorter than this is whole.
@@ -40,18 +41,21 @@ class LakeFilesError(Exception):
 
 @dataclass(frozen=True)
 class Opened:
-    """A table at one version."""
+    """A table at one version. `sizes`: the bytes of each file, by its path."""
 
     version: int
     dataset: pads.FileSystemDataset
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    copies: LakeCopies | None = None
 
 
 class LakeFiles:
     """The tables of one lake; what was opened once is only asked for what is new. Thread-safe."""
 
-    def __init__(self, connections: Connections) -> None:
-        """Connects to nothing yet."""
+    def __init__(self, connections: Connections, *, copies: LakeCopies | None = None) -> None:
+        """Connects to nothing yet. Files are read from their `copies`, where there may be any."""
         self._connections = connections
+        self._copies = copies
         self._lake = Lake(connections)
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._tables: dict[str, DeltaTable] = {}
@@ -69,7 +73,7 @@ class LakeFiles:
                 return Opened(-1, _nothing(stream))
             known = self._opened.get(stream.name)
             if known is None or known.version != table.version():
-                known = Opened(table.version(), self._dataset(stream, table))
+                known = self._opened_at(stream, table)
                 self._opened[stream.name] = known
             return known
 
@@ -94,26 +98,29 @@ class LakeFiles:
             self._tables[stream.name] = found
         return found
 
-    def _dataset(self, stream: Stream, table: DeltaTable) -> pads.FileSystemDataset:
+    def _opened_at(self, stream: Stream, table: DeltaTable) -> Opened:
         if table.protocol().min_reader_version > READER_VERSION:
             raise LakeFilesError(
                 f"{stream.table} was written with features of Delta that AM does not read: "
                 "publish its days again"
             )
         root, files = self._place(stream)
+        added = {f"{root}/{file['path']}": file for file in _added(table)}
         form = pads.ParquetFileFormat(
             default_fragment_scan_options=pads.ParquetFragmentScanOptions(pre_buffer=True)
         )
         fragments = [
             form.make_fragment(
-                f"{root}/{file['path']}",
+                path,
                 filesystem=files,
                 partition_expression=_contents(file),
                 file_size=file["size_bytes"],
             )
-            for file in _added(table)
+            for path, file in added.items()
         ]
-        return pads.FileSystemDataset(fragments, delta_schema(stream), form, files)
+        dataset = pads.FileSystemDataset(fragments, delta_schema(stream), form, files)
+        sizes = {path: file["size_bytes"] for path, file in added.items()}
+        return Opened(table.version(), dataset, sizes, self._copies)
 
     def _place(self, stream: Stream) -> tuple[str, fs.FileSystem]:
         uri = self._lake.table_uri(stream)
@@ -121,15 +128,16 @@ class LakeFiles:
             files, path = fs.FileSystem.from_uri(uri)
             return path, files
         if self._files is None:
-            self._files = _object_store(self._connections)
+            self._files = object_store(self._connections)
         return uri.removeprefix("s3://"), self._files
 
 
 def own(opened: Opened, user_id: str | None) -> pads.Dataset:
     """One user's rows; None = everybody's."""
-    if user_id is None:
-        return opened.dataset
-    return opened.dataset.filter(pc.field("user_id") == pc.scalar(user_id))
+    only = None if user_id is None else pc.field("user_id") == pc.scalar(user_id)
+    if opened.copies is not None:
+        return CopiedDataset(opened.dataset, opened.copies, opened.sizes, only=only)
+    return opened.dataset if only is None else opened.dataset.filter(only)
 
 
 def _added(table: DeltaTable) -> Iterator[dict[str, Any]]:
@@ -166,7 +174,7 @@ def _nothing(stream: Stream) -> pads.FileSystemDataset:
     )
 
 
-def _object_store(connections: Connections) -> fs.FileSystem:
+def object_store(connections: Connections) -> fs.FileSystem:
     """Arrow's own. One that is written in Python would wait for the interpreter's lock, which the
     engine holds while it waits for a file.
     """

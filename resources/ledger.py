@@ -3,7 +3,8 @@
 It does when received = stored + duplicate + rejected, and as many rows as were stored are there.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -14,7 +15,8 @@ from psycopg.rows import class_row
 
 from am_assets.streams.registry import Registry
 from am_assets.streams.stream import Stream
-from resources.hot import table_of
+from resources.hot import Span, table_of
+from resources.whole import Away, WholeSnapshot
 
 SUMS = """
 SELECT user_id, device_id, stream, day, sum(received)::bigint AS received,
@@ -27,6 +29,8 @@ COUNTS = """
 SELECT user_id, device_id, (ts AT TIME ZONE 'UTC')::date AS day, count(*)
 FROM {} WHERE ts >= %(begin)s AND ts < %(end)s GROUP BY 1, 2, 3
 """
+
+Key = tuple[str, str, str, date]  # stream, user, device, day
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,9 @@ class Sums:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the ledger. `rows` in the database now; None: the day is past its retention."""
+    """One line of the ledger. `rows` there are now; None: its day is in the lake alone, and was not
+    counted there.
+    """
 
     sums: Sums
     rows: int | None
@@ -95,38 +101,35 @@ class Ledger:
         )
 
 
-def read_ledger(
-    connection: psycopg.Connection[Any], registry: Registry, *, day: date | None, today: date
-) -> Ledger:
-    """The ledger of one UTC day or (None) of all, of the users that the connection may see.
+def read_ledger(reader: WholeSnapshot, registry: Registry, *, day: date | None) -> Ledger:
+    """The ledger of one UTC day or (None) of all, of the users that the reader may see.
 
-    Both halves are read as of one moment if the connection's isolation says so.
-    Raises: psycopg.Error.
+    Rows of days that have left the hot store are counted for a day that is asked for, and not for
+    all. Raises: psycopg.Error, resources.lake_files.LakeFilesError, DeltaError.
     """
-    with connection.cursor(row_factory=class_row(Sums)) as rows:
+    with reader.connection.cursor(row_factory=class_row(Sums)) as rows:
         sums = rows.execute(SUMS.encode(), {"day": day}).fetchall()
-    counts = _counts(connection, registry, sums)
+    counts = Counter(_counts(reader.connection, registry, sums))
+    away = _away(reader, registry, sums)
+    if day is not None:
+        counts.update(_left_counts(reader, away, day))
+    unknown = {
+        _key(line)
+        for line in sums
+        if line.stream not in registry or (day is None and (line.stream, line.day) in away)
+    }
     return Ledger(
-        tuple(
-            Line(line, counts.get(_key(line), 0) if is_in_reach(line, registry, today) else None)
-            for line in sums
-        )
+        tuple(Line(one, None if _key(one) in unknown else counts[_key(one)]) for one in sums)
     )
 
 
-def is_in_reach(line: Sums, registry: Registry, today: date) -> bool:
-    """Whether the line's rows have to be in the database still."""
-    stream = registry.get(line.stream)
-    return stream is not None and line.day > today - stream.keep_hot
-
-
-def _key(line: Sums) -> tuple[str, str, str, date]:
+def _key(line: Sums) -> Key:
     return line.stream, line.user_id, line.device_id, line.day
 
 
 def _counts(
     connection: psycopg.Connection[Any], registry: Registry, sums: Sequence[Sums]
-) -> dict[tuple[str, str, str, date], int]:
+) -> dict[Key, int]:
     """How many rows there are by stream, user, device and day, over the days of the lines."""
     days: dict[str, list[date]] = {}
     for line in sums:
@@ -146,6 +149,33 @@ def _count(
     query = sql.SQL(COUNTS).format(table_of(stream))
     span = {"begin": _midnight(wanted[0]), "end": _midnight(wanted[-1] + timedelta(days=1))}
     return connection.execute(query, span).fetchall()
+
+
+def _away(
+    reader: WholeSnapshot, registry: Registry, sums: Sequence[Sums]
+) -> dict[tuple[str, date], Away]:
+    """What of the lines' days is in the lake alone, by stream and day."""
+    if not sums:
+        return {}
+    streams = [registry[name] for name in {line.stream for line in sums} if name in registry]
+    last = max(line.day for line in sums) + timedelta(days=1)
+    span = Span(_midnight(min(line.day for line in sums)), _midnight(last))
+    return {(one.stream.name, day): one for one in reader.away(streams, span) for day in one.days}
+
+
+def _left_counts(
+    reader: WholeSnapshot, away: Mapping[tuple[str, date], Away], day: date
+) -> dict[Key, int]:
+    """Rows in the lake by stream, user and device. What came again has been counted as stored."""
+    names = ["user_id", "device_id"]
+    return {
+        (one.stream.name, row["user_id"], row["device_id"], day): row["user_id_count"]
+        for one in away.values()
+        for row in reader.lake(one, Span.of_day(day), names=names)
+        .group_by(names)
+        .aggregate([("user_id", "count")])
+        .to_pylist()
+    }
 
 
 def _midnight(day: date) -> datetime:

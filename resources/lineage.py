@@ -5,14 +5,15 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import psycopg
+import pyarrow.compute as pc
 from psycopg import sql
 from psycopg.rows import dict_row
 
 from am_assets.schemas.columns import ENVELOPE, LINEAGE
 from am_assets.streams.registry import Registry
 from am_assets.streams.stream import Stream
-from resources.hot import table_of
+from resources.hot import Span, table_of
+from resources.whole import WholeSnapshot, as_rows
 
 REACH = timedelta(days=1)  # a derived row lies within the hour or the recording it was made from
 MAX_STEPS = 16  # far more than there are layers; ends a circle, should one ever be stored
@@ -39,7 +40,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Step:
-    """One row on the way back. `ts` None: the row is not in the database (any more).
+    """One row on the way back. `ts` None: the row is nowhere (any more).
 
     `made` None: a device sent it. `blob_key` is the bytes it holds or was made from.
     `values` are the row's own columns.
@@ -55,17 +56,17 @@ class Step:
 
 
 def trace(
-    connection: psycopg.Connection[Any], registry: Registry, source: Source, *, near: datetime
+    reader: WholeSnapshot, registry: Registry, source: Source, *, near: datetime
 ) -> list[Step]:
     """The row itself first, then what it was made from, and so on to what was sent.
 
     `near` is about when it happened: rows are looked for within a day of it, by the index.
-    Sees the rows of the connection's user. Raises: psycopg.Error, UnknownStreamError.
+    Sees the rows of the reader's user. Raises: psycopg.Error, UnknownStreamError, LakeFilesError.
     """
     steps: list[Step] = []
     following: Source | None = source
     while following is not None and len(steps) < MAX_STEPS:
-        row = _row(connection, registry[following.stream], following.event_id, near=near)
+        row = _row(reader, registry[following.stream], following.event_id, near=near)
         steps.append(_step(following, row))
         is_derived = row is not None and registry[following.stream].is_derived
         following = _source_of(row) if row and is_derived else None
@@ -77,13 +78,28 @@ def _source_of(row: dict[str, Any]) -> Source:
 
 
 def _row(
-    connection: psycopg.Connection[Any], stream: Stream, event_id: UUID, *, near: datetime
+    reader: WholeSnapshot, stream: Stream, event_id: UUID, *, near: datetime
 ) -> dict[str, Any] | None:
     query = sql.SQL(
         "SELECT * FROM {} WHERE ts >= %s AND ts <= %s AND event_id = %s ORDER BY ts LIMIT 1"
     ).format(table_of(stream))
-    with connection.cursor(row_factory=dict_row) as rows:
-        return rows.execute(query, (near - REACH, near + REACH, event_id)).fetchone()
+    with reader.connection.cursor(row_factory=dict_row) as rows:
+        found = rows.execute(query, (near - REACH, near + REACH, event_id)).fetchone()
+    return found or _left_row(reader, stream, event_id, near=near)
+
+
+def _left_row(
+    reader: WholeSnapshot, stream: Stream, event_id: UUID, *, near: datetime
+) -> dict[str, Any] | None:
+    """The row as the database would have it, were its day still there."""
+    span = Span(near - REACH, near + REACH + timedelta(microseconds=1))
+    for away in reader.away([stream], span):
+        found = reader.left(away, span, only=pc.field("event_id") == str(event_id))
+        rows = as_rows(stream, found.sort_by("ts").slice(0, 1))
+        query = sql.SQL("SELECT * FROM {}").format(rows.text)
+        with reader.connection.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(query, rows.values).fetchone()
+    return None
 
 
 def _step(source: Source, row: dict[str, Any] | None) -> Step:

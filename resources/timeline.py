@@ -1,25 +1,37 @@
 """The timeline as asked for: a span of one user's events, page by page, and what lies round one.
 
-Read from the view `am.timeline` through a connection that shows one user's rows only.
+Read from the view `am.timeline` through a reader that shows one user's rows only. What has left the
+hot store is made into the same events by the same database: such rows travel with the question.
 """
 
 import base64
 import binascii
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
+from psycopg import sql
 from psycopg.rows import class_row
 
+from am_assets.schemas.columns import KEY
+from am_assets.schemas.timeline import PLACEHOLDER, Dialect, timeline_select
 from am_assets.streams.registry import Registry
+from am_assets.streams.stream import Stream
+from resources.hot import Span, names_of
+from resources.whole import Away, Rows, WholeSnapshot, as_rows
 
 MAX_LIMIT = 5000
 MAX_SPAN = timedelta(days=31)
 MAX_DETAIL_SPAN = timedelta(days=1, hours=2)  # a local day may have 25 hours
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NEAREST = 100  # of each kind, round a moment
+FIRST_LOOK = timedelta(minutes=30)  # of details of days that have left, of which there are many
+PARALLEL_READS = 8
 
 
 class TimelineError(Exception):
@@ -118,7 +130,7 @@ class Around:
 
 COLUMNS = "ts, kind, user_id, device_id, title, body, source_table, source_id, blob_key, is_detail"
 PAGE = f"""
-SELECT {COLUMNS} FROM am.timeline
+SELECT {COLUMNS} FROM {{timeline}}
 WHERE ts >= %(begin)s AND ts < %(end)s AND {{kinds}} AND {{after}}
 ORDER BY ts, source_table, source_id, device_id LIMIT %(limit)s
 """
@@ -128,7 +140,7 @@ SELECT {COLUMNS}, total FROM (
     SELECT {COLUMNS}, count(*) OVER (PARTITION BY kind) AS total, row_number() OVER (
         PARTITION BY kind ORDER BY abs(extract(epoch FROM ts - %(center)s)), source_id
     ) AS place
-    FROM am.timeline WHERE ts >= %(begin)s AND ts < %(end)s
+    FROM {{timeline}} WHERE ts >= %(begin)s AND ts < %(end)s
 ) near WHERE place <= %(nearest)s ORDER BY ts, source_table, source_id, device_id
 """
 
@@ -156,11 +168,12 @@ def kinds_of(registry: Registry) -> dict[str, bool]:
     return kinds
 
 
-def read_page(connection: psycopg.Connection[Any], request: TimelineRequest) -> Page:
-    """One page of the connection's user. Raises: psycopg.Error."""
+def read_page(reader: WholeSnapshot, request: TimelineRequest, registry: Registry) -> Page:
+    """One page of the reader's user.
+
+    Raises: psycopg.Error, resources.lake_files.LakeFilesError, deltalake.exceptions.DeltaError.
+    """
     limit = max(1, min(request.limit, MAX_LIMIT))
-    kinds = "kind = ANY(%(kinds)s)" if request.kinds else "NOT is_detail"
-    after = AFTER if request.cursor else "true"
     values: dict[str, Any] = {
         "begin": request.begin,
         "end": request.end,
@@ -170,9 +183,21 @@ def read_page(connection: psycopg.Connection[Any], request: TimelineRequest) -> 
     if cursor := request.cursor:
         values |= {"ts": cursor.ts, "table": cursor.source_table, "source": cursor.source_id}
         values |= {"device": cursor.device_id, "begin": max(request.begin, cursor.ts)}
-    text = PAGE.format(kinds=kinds, after=after).encode()
-    with connection.cursor(row_factory=class_row(Entry)) as rows:
-        found = rows.execute(text, values).fetchall()
+    span = Span(values["begin"], request.end)
+    left = _read_left(
+        reader,
+        [stream for stream in registry.values() if _is_wanted(stream, request)],
+        span,
+        lambda away: _first(reader, away, span, limit + 1),
+    )
+    timeline = _timeline(left)
+    query = sql.SQL(PAGE).format(
+        timeline=timeline.text,
+        kinds=sql.SQL("kind = ANY(%(kinds)s)" if request.kinds else "NOT is_detail"),
+        after=sql.SQL(AFTER if request.cursor else "true"),
+    )
+    with reader.connection.cursor(row_factory=class_row(Entry)) as rows:
+        found = rows.execute(query, values | timeline.values).fetchall()
     entries = found[:limit]
     return Page(entries, cursor_of(entries[-1]).encode() if len(found) > limit else None)
 
@@ -183,28 +208,108 @@ def cursor_of(entry: Entry) -> Cursor:
 
 
 def read_around(
-    connection: psycopg.Connection[Any], center: datetime, *, span: timedelta
+    reader: WholeSnapshot, center: datetime, *, span: timedelta, registry: Registry
 ) -> dict[str, Around]:
-    """Everything of the connection's user within `span` before and after, by kind.
+    """Everything of the reader's user within `span` before and after, by kind.
 
-    Raises: psycopg.Error.
+    Raises: as `read_page`.
     """
-    values = {
-        "center": center,
-        "begin": center - span,
-        "end": center + span,
-        "nearest": NEAREST,
-    }
-    rows = connection.execute(AROUND.encode(), values).fetchall()
-    return group((Entry(*row[:-1]), row[-1]) for row in rows)
+    near = Span(center - span, center + span)
+    values = {"center": center, "begin": near.begin, "end": near.end, "nearest": NEAREST}
+    left = _read_left(
+        reader,
+        registry.values(),
+        near,
+        lambda away: reader.left(away, near, names=_needed(away.stream)),
+    )
+    nearest = [(stream, _nearest(rows, center)) for stream, rows in left]
+    more: dict[str, int] = {}
+    for (stream, rows), (_, kept) in zip(left, nearest, strict=True):
+        more[stream.kind] = more.get(stream.kind, 0) + rows.num_rows - kept.num_rows
+    timeline = _timeline(nearest)
+    query = sql.SQL(AROUND).format(timeline=timeline.text)
+    found = reader.connection.execute(query, values | timeline.values).fetchall()
+    return group(((Entry(*row[:-1]), row[-1]) for row in found), more=more)
 
 
-def group(found: Iterable[tuple[Entry, int]]) -> dict[str, Around]:
-    """Entries with the total of their kind, by kind in alphabetical order; their order is kept."""
+def group(
+    found: Iterable[tuple[Entry, int]], *, more: Mapping[str, int] | None = None
+) -> dict[str, Around]:
+    """Entries with the total of their kind, by kind in alphabetical order; their order is kept.
+
+    `more` is what the totals lack, by kind.
+    """
     kinds: dict[str, Around] = {}
     for entry, total in found:
-        kinds.setdefault(entry.kind, Around(total, [])).entries.append(entry)
+        whole = total + (more or {}).get(entry.kind, 0)
+        kinds.setdefault(entry.kind, Around(whole, [])).entries.append(entry)
     return dict(sorted(kinds.items()))
+
+
+def _is_wanted(stream: Stream, request: TimelineRequest) -> bool:
+    return stream.kind in request.kinds if request.kinds else not stream.is_detail
+
+
+def _read_left(
+    reader: WholeSnapshot,
+    streams: Iterable[Stream],
+    span: Span,
+    read: Callable[[Away], pa.Table],
+) -> list[tuple[Stream, pa.Table]]:
+    """What has left the hot store, of each stream of which there is something."""
+    away = reader.away(streams, span)
+    if not away:
+        return []
+    with ThreadPoolExecutor(PARALLEL_READS) as pool:
+        found = list(pool.map(read, away))
+    return [(one.stream, rows) for one, rows in zip(away, found, strict=True) if rows.num_rows]
+
+
+def _first(reader: WholeSnapshot, away: Away, span: Span, limit: int) -> pa.Table:
+    """The first rows by time, at least `limit` that are later than the span's begin if there are.
+
+    Of details no more of the day is read than has to be.
+    """
+    names, found, seen = _needed(away.stream), [], 0
+    begin, step = span.begin, FIRST_LOOK if away.stream.is_detail else span.end - span.begin
+    while begin < span.end and seen < limit:
+        until = min(begin + step, span.end)
+        rows = reader.left(away, Span(begin, until), names=names)
+        found.append(rows)
+        seen += rows.filter(pc.field("ts") > span.begin).num_rows
+        begin, step = until, step * 2
+    rows = pa.concat_tables(found).sort_by("ts")
+    last = rows.num_rows - seen + limit - 1
+    if last >= rows.num_rows:
+        return rows
+    return rows.filter(pc.less_equal(rows["ts"], rows["ts"][last]))  # with all of the same time
+
+
+def _nearest(rows: pa.Table, center: datetime) -> pa.Table:
+    at = (center - EPOCH) // timedelta(microseconds=1)
+    away = pc.abs(pc.subtract(rows["ts"].cast(pa.int64()), pa.scalar(at)))
+    order = [("away", "ascending"), ("event_id", "ascending")]
+    return rows.append_column("away", away).sort_by(order).slice(0, NEAREST).drop_columns("away")  # type: ignore[arg-type]  # a list of literals
+
+
+def _needed(stream: Stream) -> list[str]:
+    """The columns that an event of the timeline is made of."""
+    told = PLACEHOLDER.findall(stream.title + (stream.body or ""))
+    return [name for name in names_of(stream) if name in {*KEY, *told, "blob_key"}]
+
+
+def _timeline(left: Sequence[tuple[Stream, pa.Table]]) -> Rows:
+    """The view, and what has left it in the same form."""
+    if not left:
+        return Rows(sql.Composed([sql.SQL("am.timeline")]), {})
+    parts = [Rows(sql.Composed([sql.SQL(f"SELECT {COLUMNS} FROM am.timeline")]), {})]
+    for stream, table in left:
+        rows = as_rows(stream, table)
+        select = timeline_select(stream, source="", dialect=Dialect.POSTGRES).replace("%", "%%")
+        parts.append(Rows(sql.SQL("{}{}").format(sql.SQL(select), rows.text), rows.values))
+    text = sql.SQL(" UNION ALL ").join(part.text for part in parts)
+    values = {name: value for part in parts for name, value in part.values.items()}
+    return Rows(sql.SQL("({}) AS timeline").format(text), values)
 
 
 def _text(part: object) -> str:

@@ -7,7 +7,7 @@ is no error. Conditions are built from typed expressions, so that no value is ev
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import reduce
 from operator import and_
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ CANDIDATES = 50  # each of the two rankings gives at least so many before they a
 REFINE = 10  # an index is coarse: compare so many times the limit by the whole vectors
 LOST_RACE = ("commit conflict", "Incompatible transaction")  # how Lance words it
 INDEX_ATTEMPTS = 20
+HORIZON = timedelta(days=7)  # longer than any search of an older version takes
 VECTOR_INDEX_ROWS = 100_000  # below this, looking at every vector is faster and exact
 KEY = ["user_id", "moment_id"]
 SCALAR_INDEXES: Mapping[str, str] = {"user_id": "bitmap", "source_event_id": "btree", "ts": "btree"}
@@ -173,16 +174,17 @@ class VectorStore:
         mine = table.search().where(_all(_equals(user_id=user_id)))
         return mine.select(["moment_id"]).to_arrow().num_rows
 
-    def refresh_indexes(self) -> None:
+    def refresh_indexes(self, *, horizon: timedelta = HORIZON) -> None:
         """Bring all indexes up to date and merge small files: searches get faster, not different.
 
-        A vector index is made once there are enough moments for it to pay.
+        A vector index is made once there are enough moments for it to pay. Versions older than the
+        horizon are removed, with what was deleted since.
         """
         table = self._opened()
         if table is None:
             return
         self._index(table)
-        table.optimize()
+        table.optimize(cleanup_older_than=horizon)
 
     def _index(self, table: "Table") -> None:
         """Make the indexes that are missing, whoever else is at it too."""

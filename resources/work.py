@@ -21,10 +21,11 @@ from am_assets.schemas.columns import ColumnType, columns
 from am_assets.schemas.postgres import qualified
 from am_assets.streams.stream import Stream
 from resources.hot import Span, table_of
-from resources.lake import mark_stale
+from resources.lake import hold_hot, mark_stale
 from resources.sequences import Link, fingerprint, sequences
 
 NAMESPACE = UUID("7f0c2f4e-6c0e-5b0a-9d53-4b7a1c9a5a10")  # of the ids that AM makes itself
+DAY = timedelta(days=1)  # a derived row lies within a day of the row it was made from
 MAX_CLAIMS = 8  # workers also die with their machine or database, not only of an item
 GONE = "gone"  # the fingerprint of an item whose source row was replaced by none
 HOUR = timedelta(hours=1)
@@ -96,13 +97,17 @@ class Claimed:
 
 @dataclass(frozen=True)
 class Settled:
-    """How an item ended. `rows` are whole rows of the output but for `received_at`."""
+    """How an item ended. `rows` are whole rows of the output but for `received_at`.
+
+    `keeps_rows`: what was derived from it before stays as it is.
+    """
 
     item: Claimed
     state: State
     reason: str | None = None
     rows: Sequence[Mapping[str, Any]] = ()
     derived_count: int | None = None  # where the rows are kept elsewhere
+    keeps_rows: bool = False
 
     @property
     def row_count(self) -> int:
@@ -172,15 +177,17 @@ class WorkQueue:
             assert row is not None
             yield WorkSession(connection, Worker(*row))
 
-    def open_days(self, work: Work, *, recent_lines: int | None = None) -> list[OpenDay]:
+    def open_days(
+        self, work: Work, *, recent_lines: int | None = None, day: date | None = None
+    ) -> list[OpenDay]:
         """Days with items to do, or with source rows that no item stands for; oldest first.
 
-        `recent_lines` looks only at days that the last so many lines of the ledger touched.
-        Blocked items count: whether their model is there now, the caller knows.
+        `recent_lines` looks only at days that the last so many lines of the ledger touched, `day`
+        at one. Blocked items count: whether their model is there now, the caller knows.
         """
         with psycopg.connect(self.database_url) as connection:
             cursor = connection.cursor(row_factory=class_row(OpenDay))
-            cursor.execute(_OPEN_DAYS, _open_days_values(work, recent_lines))
+            cursor.execute(_OPEN_DAYS, {**_open_days_values(work, recent_lines), "day": day})
             return cursor.fetchall()
 
 
@@ -222,12 +229,17 @@ class WorkSession:
         """Replace the items' derived rows and note how each ended, in one transaction.
 
         Items that this session has lost in the meantime are left alone. Returns how many were kept.
+        Raises: resources.lake.DayLeftError where rows of theirs may have left the hot store.
         """
         with self.connection.transaction():
             ordered = _ordered(settled)
+            if work.output:
+                hold_hot(self.connection, work.output, near_days(one.item.day for one in ordered))
             held = self._hold(work, [one.item for one in ordered])
             kept = [one for one in ordered if _key(one.item) in held]
-            replaced = [one for one in kept if one.state is not State.BLOCKED]
+            replaced = [
+                one for one in kept if one.state is not State.BLOCKED and not one.keeps_rows
+            ]
             if work.output:
                 self._replace_rows(work, work.output, replaced, run_id=run_id)
             self._close(work, kept, run_id=run_id)
@@ -445,6 +457,11 @@ def read_links(connection: psycopg.Connection, source: Stream, span: Span) -> li
     ).fetchall()
 
 
+def near_days(days: Iterable[date]) -> set[date]:
+    """The days on which rows may lie that are made from rows of these days."""
+    return {day + step for day in days for step in (-DAY, timedelta(0), DAY)}
+
+
 def hour_id(source: Stream, user_id: str, device_id: str, hour: datetime) -> UUID:
     """The id of the item that is one device's hour."""
     start = hour.astimezone(UTC).isoformat()
@@ -522,13 +539,16 @@ WITH recent AS (
         ORDER BY seq DESC LIMIT %(recent)s
     ) AS newest
 ), source AS (
-    SELECT day, sum(stored) AS row_count, max(received_at) AS changed_at
-    FROM am.landing WHERE stream = ANY(%(raw)s) AND stored > 0
-        AND (%(recent)s::bigint IS NULL OR day IN (SELECT day FROM recent)) GROUP BY day
+    -- A line that takes back what came twice is no news.
+    SELECT day, sum(stored) AS row_count, max(received_at) FILTER (WHERE stored > 0) AS changed_at
+    FROM am.landing WHERE stream = ANY(%(raw)s) AND stored <> 0
+        AND (%(recent)s::bigint IS NULL OR day IN (SELECT day FROM recent))
+        AND (%(day)s::date IS NULL OR day = %(day)s) GROUP BY day
     UNION ALL
     SELECT day, sum(row_count), max(published_at)
     FROM am.publication WHERE stream = ANY(%(derived)s) AND row_count > 0
-        AND (%(recent)s::bigint IS NULL OR day IN (SELECT day FROM recent)) GROUP BY day
+        AND (%(recent)s::bigint IS NULL OR day IN (SELECT day FROM recent))
+        AND (%(day)s::date IS NULL OR day = %(day)s) GROUP BY day
 ), wanted AS (
     SELECT day, sum(row_count) AS row_count, max(changed_at) AS changed_at FROM source GROUP BY day
 ), items AS (
@@ -537,7 +557,8 @@ WITH recent AS (
         count(*) FILTER (WHERE state IN ('pending', 'blocked') OR (state = 'running'
             AND NOT EXISTS (SELECT FROM pg_stat_activity AS a
                 WHERE a.pid = worker_pid AND a.backend_start = worker_started))) AS open_count
-    FROM am.work_item WHERE enrichment = %(name)s AND version = %(version)s GROUP BY day
+    FROM am.work_item WHERE enrichment = %(name)s AND version = %(version)s
+        AND (%(day)s::date IS NULL OR day = %(day)s) GROUP BY day
 )
 SELECT coalesce(w.day, i.day) AS day, coalesce(i.open_count, 0)::int AS open_count,
     coalesce(i.blocked_count, 0)::int AS blocked_count, greatest(w.changed_at, i.moved_at) AS since

@@ -5,7 +5,17 @@ from collections.abc import Iterable, Mapping
 from dagster import AssetsDefinition, DefaultScheduleStatus, ScheduleDefinition
 
 # By the asset, as cron has it.
-TIMES: Mapping[str, str] = {}
+TIMES: Mapping[str, str] = {
+    "retention": "30 1 * * *",
+    "partitions": "10 1 * * *",
+    "blob_retention": "40 3 * * *",  # before the sizes are taken
+    "lake_files": "20 2 * * *",
+    "vectors": "50 2 * * *",
+    "lake_check": "20 4 * * *",  # after all that changes the lake
+    "sizes": "50 4 * * *",
+    "restore_drill": "15 2 * * 0",
+    "rollups": "20 * * * *",  # today's are looked at today
+}
 
 
 def upkeep_schedules(assets: Iterable[AssetsDefinition]) -> list[ScheduleDefinition]:

@@ -5,7 +5,6 @@ stack is shared.
 """
 
 import hashlib
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -18,6 +17,7 @@ from psycopg.types.json import Json
 
 from am_assets.schemas.columns import ColumnType, columns
 from am_assets.streams.stream import Stream
+from resources.blobs import BlobStore
 from resources.connections import Connections
 from resources.hot import table_of
 
@@ -69,8 +69,7 @@ class Garden:
     def _put(self, stream: Stream, ts: datetime, content: bytes) -> Values:
         sha256 = hashlib.sha256(content).hexdigest()
         key = f"blobs/{self.user_id}/{stream.table}/{ts:%Y-%m-%d}/{sha256}"
-        client = object_store(self.connections)
-        client.put_object(self.connections.s3_bucket, key, io.BytesIO(content), len(content))
+        BlobStore(self.connections).put_all([(key, content, "audio/wav")])
         return {"blob_key": key, "blob_sha256": sha256, "blob_bytes": len(content)}
 
     def _insert(self, connection: psycopg.Connection, stream: Stream, values: Values) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 
 from dagster import (
     AssetCheckExecutionContext,
@@ -16,6 +16,7 @@ from am_assets.partitions import partition_day
 from am_assets.process import Tools
 from am_assets.streams.stream import Stream
 from resources.hot import Snapshot, Span
+from resources.lake import receipt
 
 NAME = "conservation"
 
@@ -24,43 +25,49 @@ NAME = "conservation"
 class DayCounts:
     """Rows of one stream and day: as the ledger has it, hot, in the lake, and by the receipt.
 
-    `stored` None = no ledger (derived rows). `is_hot` = not yet old enough to leave the hot store.
+    `stored` None = no ledger (derived rows). `has_left`: the day is in the lake alone; rows of it
+    that are hot came later, and wait for the day to come back.
     """
 
     stored: int | None
     hot: int
     lake: int
     signed: int
-    is_hot: bool = True
+    has_left: bool = False
 
     @property
     def waiting(self) -> int:
         """Hot rows that came after the day was published; they are late, not lost."""
-        return max(self.hot - self.signed, 0) if self.is_hot else 0
+        return self.hot if self.has_left else max(self.hot - self.signed, 0)
+
+    @property
+    def there(self) -> int:
+        """All rows, each as often as it was counted when it came."""
+        return self.hot + self.signed if self.has_left else self.hot
 
     def faults(self) -> list[str]:
         """Where the counts contradict each other; none = nothing is lost."""
         faults = []
         if self.lake != self.signed:
             faults.append(f"the lake has {self.lake} rows, its receipt says {self.signed}")
-        if self.stored is not None and self.is_hot and self.stored != self.hot:
-            faults.append(f"the ledger has {self.stored} stored rows, the hot store {self.hot}")
-        if self.is_hot and self.hot < self.signed:
+        if self.stored not in (None, self.there):
+            where = "hot store and lake" if self.has_left else "hot store"
+            faults.append(f"the ledger has {self.stored} stored rows, the {where} {self.there}")
+        if not self.has_left and self.hot < self.signed:
             faults.append(f"{self.signed} rows were published, the hot store has {self.hot}")
         return faults
 
 
-def count_day(tools: Tools, stream: Stream, day: date, *, today: date) -> DayCounts:
-    """Count everywhere. The ledger and the hot store are read as of one moment."""
-    lake, receipt = tools.lake.count_both(stream, day)
-    with tools.hot.snapshot() as snapshot:
-        hot = snapshot.count(stream, Span.of_day(day))
+def count_day(tools: Tools, stream: Stream, day: date) -> DayCounts:
+    """Count everywhere, while nobody writes to the lake; the rest as of one moment."""
+    with tools.lake.write_lock(stream), tools.hot.snapshot() as snapshot:
+        signed = receipt(snapshot.connection, stream, day)
         return DayCounts(
             stored=None if stream.is_derived else _stored(snapshot, stream, day),
-            hot=hot,
-            lake=lake,
-            signed=receipt.row_count if receipt else 0,
-            is_hot=hot > 0 or today - day < stream.keep_hot,
+            hot=snapshot.count(stream, Span.of_day(day)),
+            lake=tools.lake.count_day(stream, day),
+            signed=signed.row_count if signed else 0,
+            has_left=signed is not None and signed.has_left,
         )
 
 
@@ -75,8 +82,7 @@ def conservation_check(stream: Stream) -> AssetChecksDefinition:
     )
     def conservation(context: AssetCheckExecutionContext) -> AssetCheckResult:
         tools: Tools = context.resources.tools
-        today = datetime.now(UTC).date()
-        counts = count_day(tools, stream, partition_day(context), today=today)
+        counts = count_day(tools, stream, partition_day(context))
         return AssetCheckResult(
             passed=not counts.faults(),
             description="; ".join(counts.faults()) or None,

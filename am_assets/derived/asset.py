@@ -16,7 +16,7 @@ from am_assets.automation import follow_each_day
 from am_assets.derived.enrichment import Enrichment
 from am_assets.facts import counts_metadata, published_metadata, stream_metadata
 from am_assets.partitions import DAYS
-from am_assets.process import Tools, process, publish_output
+from am_assets.process import Tools, leave_again, process, publish_output
 from am_assets.raw.asset import AGAIN, raw_key
 from am_assets.streams.stream import Stream
 from resources.lake import Published
@@ -59,6 +59,7 @@ def derived_asset(enrichment: Enrichment) -> AssetsDefinition:
         counts = process(enrichment, day, tools, run_id=context.run.run_id)
         published = publish_output(enrichment, day, tools, run_id=context.run.run_id)
         _tell_neighbours(context, published, day)
+        leave_again(counts, tools, run_id=context.run.run_id)
         mine = [published_metadata(one) for one in published if one.day == day]
         return MaterializeResult(metadata={**counts_metadata(counts), **(mine[0] if mine else {})})
 

@@ -15,7 +15,7 @@ from dagster import (
 
 from am_assets.automation import follow_each_day
 from am_assets.derived.asset import key_of
-from am_assets.out.day_digest import SOURCES, TABLE, day_digest, keep_digests, users_of
+from am_assets.out.day_digest import SOURCES, TABLE, digests_of, keep_digests
 from am_assets.partitions import DAYS
 from am_assets.process import Tools
 from am_assets.raw.asset import AGAIN
@@ -45,11 +45,7 @@ def day_digest_asset() -> AssetsDefinition:
     def keep(context: AssetExecutionContext) -> MaterializeResult[None]:
         tools: Tools = context.resources.tools
         day, now = date.fromisoformat(context.partition_key), datetime.now(UTC)
-        made = [
-            (user, day_digest(tools.hot, tools.registry, user, day, now=now))
-            for user in users_of(tools.hot, day)
-        ]
-        full = [(user, digest) for user, digest in made if not digest.is_empty]
+        full = digests_of(tools.whole, tools.registry, day, now=now)
         version = keep_digests(tools.lake.connections, day, full)
         return MaterializeResult(
             metadata={

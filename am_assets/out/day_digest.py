@@ -4,10 +4,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import DeltaTable, write_deltalake
 from psycopg import sql
 
@@ -29,8 +30,10 @@ from am_assets.streams.registry import Registry
 from am_assets.streams.stream import Stream
 from am_assets.streams.text import OCR_CLEANED, TRANSCRIPT
 from resources.connections import Connections
-from resources.hot import HotStore, Snapshot, Span, table_of
+from resources.hot import HotStore, Span, table_of
 from resources.places import Visit, name_places
+from resources.table_locks import table_lock
+from resources.whole import WholeSnapshot, WholeStore
 
 TABLE = "out_day_digest"
 SOURCES = (
@@ -68,10 +71,13 @@ KEPT = pa.schema(
 
 
 def day_digest(
-    hot: HotStore, registry: Registry, user_id: str, day: date, *, now: datetime
+    whole: WholeStore, registry: Registry, user_id: str, day: date, *, now: datetime
 ) -> DayDigest:
-    """One user's local day, all of it as of one moment. Raises: psycopg.Error."""
-    with hot.snapshot() as snapshot:
+    """One user's local day, all of it as of one moment.
+
+    Raises: psycopg.Error, resources.lake_files.LakeFilesError, DeltaError.
+    """
+    with whole.snapshot() as snapshot:
         local = LocalDay.of(day, _offsets(snapshot, registry, user_id, day))
         rows = _rows(snapshot, registry, user_id, local)
     return digest(local, rows, until=now, places=_names(day_visits(rows.fixes, local)))
@@ -87,22 +93,33 @@ def users_of(hot: HotStore, day: date | None = None) -> list[str]:
         return [row[0] for row in snapshot.connection.execute(query, {"day": day})]
 
 
+def digests_of(
+    whole: WholeStore, registry: Registry, day: date, *, now: datetime
+) -> list[tuple[str, DayDigest]]:
+    """Everybody's local day, but for those to whom nothing happened. Raises: as `day_digest`."""
+    made = [
+        (user, day_digest(whole, registry, user, day, now=now)) for user in users_of(whole.hot, day)
+    ]
+    return [(user, digest) for user, digest in made if not digest.is_empty]
+
+
 def keep_digests(
     connections: Connections, day: date, digests: Sequence[tuple[str, DayDigest]]
 ) -> int:
     """Replace the day in the Delta table `out_day_digest`. Returns its version then."""
     uri = f"{connections.lake_uri.rstrip('/')}/{TABLE}"
     options = connections.delta_options()
-    is_there = DeltaTable.is_deltatable(uri, storage_options=options)
-    write_deltalake(
-        uri,
-        pa.Table.from_pylist([_kept(user, made) for user, made in digests], schema=KEPT),
-        mode="overwrite",
-        predicate=f"day = '{day.isoformat()}'" if is_there else None,
-        partition_by=["day"],
-        storage_options=options,
-    )
-    return DeltaTable(uri, storage_options=options).version()
+    with table_lock(connections.database_url, TABLE):
+        is_there = DeltaTable.is_deltatable(uri, storage_options=options)
+        write_deltalake(
+            uri,
+            pa.Table.from_pylist([_kept(user, made) for user, made in digests], schema=KEPT),
+            mode="overwrite",
+            predicate=f"day = '{day.isoformat()}'" if is_there else None,
+            partition_by=["day"],
+            storage_options=options,
+        )
+        return DeltaTable(uri, storage_options=options).version()
 
 
 def as_json(made: DayDigest) -> dict[str, Any]:
@@ -131,7 +148,7 @@ def _kept(user_id: str, made: DayDigest) -> dict[str, Any]:
     }
 
 
-def _rows(snapshot: Snapshot, registry: Registry, user_id: str, local: LocalDay) -> DayRows:
+def _rows(snapshot: WholeSnapshot, registry: Registry, user_id: str, local: LocalDay) -> DayRows:
     def read(stream: Stream) -> pa.Table:
         return snapshot.read(stream, Span(local.begin - AROUND, local.end + AROUND, user_id))
 
@@ -144,12 +161,12 @@ def _rows(snapshot: Snapshot, registry: Registry, user_id: str, local: LocalDay)
         heart_rates=read(HEART_RATE),
         notes=read(NOTE),
         clipboard=read(CLIPBOARD),
-        presence=_presence(snapshot.connection, registry, user_id, local),
+        presence=_presence(snapshot, registry, user_id, local),
     )
 
 
 def _presence(
-    connection: psycopg.Connection, registry: Registry, user_id: str, local: LocalDay
+    snapshot: WholeSnapshot, registry: Registry, user_id: str, local: LocalDay
 ) -> pa.Table:
     query = sql.SQL(" UNION ALL ").join(
         sql.SQL(
@@ -159,24 +176,43 @@ def _presence(
         for stream in registry.values()
     )
     values = {"user": user_id, "begin": local.begin, "end": local.end}
-    rows = connection.execute(query, values).fetchall()
+    rows = snapshot.connection.execute(query, values).fetchall()
     found = [dict(zip(PRESENCE.names, row, strict=True)) for row in rows]
-    return pa.Table.from_pylist(found, schema=PRESENCE)
+    left = _left_presence(snapshot, registry, Span(local.begin, local.end, user_id))
+    whole = pa.concat_tables([pa.Table.from_pylist(found, schema=PRESENCE), *left])
+    counts = whole.group_by(["stream", "minute"]).aggregate([("count", "sum")])
+    return counts.rename_columns(PRESENCE.names).cast(PRESENCE)
 
 
-def _offsets(snapshot: Snapshot, registry: Registry, user_id: str, day: date) -> Offsets:
+def _left_presence(snapshot: WholeSnapshot, registry: Registry, span: Span) -> list[pa.Table]:
+    """The same of what has left the hot store, a table a stream."""
+    found = []
+    for away in snapshot.away(registry.values(), span):
+        rows = _by(snapshot.left(away, span, names=["ts"]), "minute")
+        names = pa.array([away.stream.name] * rows.num_rows, pa.string())
+        counts = rows.group_by("ts").aggregate([("ts", "count")])
+        found.append(counts.add_column(0, "stream", names[: counts.num_rows]))
+    return [table.rename_columns(PRESENCE.names).cast(PRESENCE) for table in found]
+
+
+def _by(rows: pa.Table, unit: Literal["minute", "hour"]) -> pa.Table:
+    """The rows with the begin of their minute or hour as `ts`, the first column."""
+    return rows.set_column(0, "ts", pc.floor_temporal(rows["ts"], unit=unit))
+
+
+def _offsets(snapshot: WholeSnapshot, registry: Registry, user_id: str, day: date) -> Offsets:
     """What the rows of events say; of details only where events say nothing; then the device."""
     events = [stream for stream in registry.raw if not stream.is_detail]
     details = [stream for stream in registry.raw if stream.is_detail]
     for streams in (events, details):
-        found = _sent_offsets(snapshot.connection, streams, user_id, day)
+        found = _sent_offsets(snapshot, streams, user_id, day)
         if found:
             return Offsets.of(found)
     return Offsets.of(_device_offsets(snapshot.connection, user_id, day))
 
 
 def _sent_offsets(
-    connection: psycopg.Connection, streams: Sequence[Stream], user_id: str, day: date
+    snapshot: WholeSnapshot, streams: Sequence[Stream], user_id: str, day: date
 ) -> list[tuple[datetime, int, int]]:
     if not streams:
         return []
@@ -191,7 +227,24 @@ def _sent_offsets(
     midnight = _midnight(day)
     end = midnight + timedelta(days=1) + FURTHEST
     values = {"user": user_id, "begin": midnight - FURTHEST, "end": end}
-    return connection.execute(query, values).fetchall()
+    span = Span(midnight - FURTHEST, end, user_id)
+    return [
+        *snapshot.connection.execute(query, values).fetchall(),
+        *_left_offsets(snapshot, streams, span),
+    ]
+
+
+def _left_offsets(
+    snapshot: WholeSnapshot, streams: Sequence[Stream], span: Span
+) -> list[tuple[datetime, int, int]]:
+    """The same of what has left the hot store."""
+    names, found = ["ts", "tz_offset_min"], []
+    is_known = ~pc.field("tz_offset_min").is_null()
+    for away in snapshot.away(streams, span):
+        hours = _by(snapshot.left(away, span, names=names, only=is_known), "hour")
+        counts = hours.group_by(names).aggregate([("ts", "count")]).select([*names, "ts_count"])
+        found += [tuple(row.values()) for row in counts.to_pylist()]
+    return found
 
 
 def _device_offsets(

@@ -65,6 +65,8 @@ AUDIO = Stream(
         aliases=("chunk_data", "audio_data"),
         media=Media.AUDIO,
         facts=("sample_rate_hz", "channels", "duration_ms"),
+        found_in="media.audio.vad_filtered",
+        keep_without_finding=timedelta(days=7),
     ),
     doors=(
         Door(path="/audio/upload"),

@@ -1,5 +1,6 @@
 """What cameras and screens show: pictures, frames of recordings, films."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -83,7 +84,7 @@ SCREENSHOT = Stream(
     kind="screenshot",
     title="Screenshot, {width_px} × {height_px}",
     example={"image_data": EXAMPLE_PNG, "format": "png", "camera_type": "screen"},
-    blob=PICTURE_BLOB,
+    blob=replace(PICTURE_BLOB, is_repetitive=True),
     doors=(Door(path="/images/screenshot"),),
     aliases=PICTURE_ALIASES,
     keep_hot=timedelta(days=90),

@@ -45,12 +45,20 @@ class Blob:
 
     `facts` names the columns that are measured from the bytes; what the client claims for them is
     kept in `extra` wherever it differs.
+
+    Blobs stay for ever, but for two kinds. `found_in` is the derived stream that tells whether
+    there is anything in one: where nothing was found it goes `keep_without_finding` after it was
+    looked at (None = never). `is_repetitive`: of those that look alike, one after the other, the
+    ones between may go when a budget is exceeded.
     """
 
     field: str
     aliases: tuple[str, ...] = ()
     media: Media
     facts: tuple[str, ...]
+    found_in: str | None = None
+    keep_without_finding: timedelta | None = None
+    is_repetitive: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

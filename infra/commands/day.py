@@ -14,10 +14,10 @@ from infra.commands.printing import (
     AsJson,
     User,
     day_of,
-    hot_store,
     owner_of,
     plain_console,
     telling,
+    whole_store,
 )
 from ingest_api.settings import Settings
 
@@ -38,8 +38,8 @@ def day(
 
     with telling():
         settings = Settings()
-        hot, owner = hot_store(settings), owner_of(settings, user)
-        made = day_digest(hot, REGISTRY, owner, day_of(wanted), now=datetime.now(UTC))
+        whole, owner = whole_store(settings), owner_of(settings, user)
+        made = day_digest(whole, REGISTRY, owner, day_of(wanted), now=datetime.now(UTC))
     if is_json:
         found = {"user_id": owner, **as_json(made)}
         typer.echo(json.dumps(found, ensure_ascii=False, indent=2))

@@ -2,13 +2,12 @@
 
 import json
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from am_assets.streams.registry import REGISTRY
-from infra.commands.printing import AsJson, day_of, hot_store, plain, print_table, telling
+from infra.commands.printing import AsJson, day_of, plain, print_table, telling, whole_store
 from ingest_api.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,9 +24,8 @@ def ledger(
     """Print what arrived and what became of it; exit code 1 unless it adds up."""
     from resources.ledger import read_ledger  # noqa: PLC0415 (see above)
 
-    with telling(), hot_store(Settings()).snapshot() as snapshot:
-        asked, today = day_of(wanted) if wanted else None, datetime.now(UTC).date()
-        found = read_ledger(snapshot.connection, REGISTRY, day=asked, today=today)
+    with telling(), whole_store(Settings()).snapshot() as reader:
+        found = read_ledger(reader, REGISTRY, day=day_of(wanted) if wanted else None)
     if is_json:
         typer.echo(json.dumps(_ledger_json(found), default=plain, indent=2))
     else:

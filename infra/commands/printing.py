@@ -6,7 +6,7 @@ What was asked for goes to standard output; what there is to say about it, to st
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import psycopg
 import typer
@@ -16,6 +16,10 @@ from rich.table import Table
 
 from ingest_api.settings import Settings, StackNotFoundError
 from resources.hot import HotStore
+from resources.master_keys import MasterKeyError
+
+if TYPE_CHECKING:
+    from resources.whole import WholeStore
 
 NOT_FOR_TERMINALS = 200  # wide enough for a line of a file
 User = Annotated[str | None, typer.Option("--user", help="Whose; the only one if there is one.")]
@@ -31,7 +35,12 @@ def telling() -> Iterator[None]:
     """Turn what is expected to go wrong into one message and exit code 1."""
     try:
         yield
-    except (StackNotFoundError, RefusedError, psycopg.OperationalError) as error:
+    except (
+        StackNotFoundError,
+        RefusedError,
+        MasterKeyError,
+        psycopg.OperationalError,
+    ) as error:
         typer.echo(str(error).strip(), err=True)
         raise typer.Exit(1) from error
 
@@ -54,8 +63,15 @@ def day_of(text: str) -> date:
 
 
 def hot_store(settings: Settings) -> HotStore:
-    """The stack's rows. Raises: StackNotFoundError."""
+    """The stack's rows, as far as they are in the database. Raises: StackNotFoundError."""
     return HotStore(settings.connections().database_url)
+
+
+def whole_store(settings: Settings) -> "WholeStore":
+    """The stack's rows, wherever they are. Raises: StackNotFoundError."""
+    from resources.whole import WholeStore  # noqa: PLC0415 (loads the lake's libraries)
+
+    return WholeStore(settings.connections())
 
 
 def owner_of(settings: Settings, named: str | None) -> str:

@@ -159,7 +159,10 @@ def _ask_duck(settings: Settings, text: str, *, user: str | None, timeout_s: flo
     # A home keeps its extensions; a bare client of somebody else's stores has none to keep them in.
     folder = settings.home / "duckdb" if settings.home.exists() else None
     options = duck.DuckOptions(
-        extension_directory=folder, attach=settings.home / "attach", timeout_s=timeout_s
+        extension_directory=folder,
+        attach=settings.home / "attach",
+        copies=settings.lake_copies(),
+        timeout_s=timeout_s,
     )
     has_hot = mentions_of(text, REGISTRY).needs_hot
     limits = duck.Limits(timeout_s=timeout_s)

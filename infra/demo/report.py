@@ -15,8 +15,9 @@ from infra.demo.truth import DemoDay
 from ingest_api.settings import Settings
 from resources.connections import Connections
 from resources.duck import connect, query
-from resources.hot import HotStore, Span
+from resources.hot import Span
 from resources.places import name_places, visits
+from resources.whole import WholeStore
 
 LINES_A_SCREEN = 3
 GPS = REGISTRY["device.sensor.gps.raw"]
@@ -87,7 +88,7 @@ Next: am day {day} · am search "…" · am sql "…" · am status · am down"""
 def _places(
     connections: Connections, begin: datetime, end: datetime, *, user_id: str, zone: tzinfo
 ) -> Table:
-    fixes = HotStore(connections.database_url).read(GPS, Span(begin, end, user_id=user_id))
+    fixes = WholeStore(connections).read(GPS, Span(begin, end, user_id=user_id))
     stays = visits(fixes)
     names = name_places([(stay.latitude, stay.longitude) for stay in stays])
     table = _table("Where the day was spent", "from", "to", "place")

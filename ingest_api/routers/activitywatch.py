@@ -176,7 +176,7 @@ async def event_count(request: Request, bucket_id: Id, start: Time = None, end: 
 
     def count() -> int:
         found = _one_bucket(request, principal, bucket_id)
-        with answering(), _services(request).asking.hot.reader(principal.user_id) as reader:
+        with answering(), _services(request).asking.whole.reader(principal.user_id) as reader:
             return watch_buckets.count_of(
                 reader,
                 user_id=principal.user_id,
@@ -455,7 +455,7 @@ def _events_of(
 ) -> list[dict[str, Any]]:
     """Raises: TooManyEventsError."""
     services = _services(request)
-    with answering(), services.asking.hot.reader(principal.user_id) as reader:
+    with answering(), services.asking.whole.reader(principal.user_id) as reader:
         seen = watch_buckets.events_of(
             reader,
             user_id=principal.user_id,

@@ -1,21 +1,28 @@
 """What the asking routes share: the stores they read, and how their errors are answered."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
+from deltalake.exceptions import DeltaError
 from fastapi import Depends, HTTPException, Request, status
 
 from am_assets.streams.registry import Registry
 from ingest_api.auth import require
 from ingest_api.border import translating
+from ingest_api.errors import UnavailableError
 from ingest_api.tokens import Principal, Scope
 from resources.blobs import BlobStore
 from resources.connections import Connections
 from resources.hot import HotStore
+from resources.lake_files import LakeFilesError
 from resources.search import Embedding, Searcher
 from resources.timeline import TimelineError
+from resources.whole import WholeStore
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -23,9 +30,14 @@ class Asking:
     """The parts behind the asking routes; `Services.asking` holds one."""
 
     registry: Registry
-    hot: HotStore
+    whole: WholeStore
     searcher: Searcher
     blobs: BlobStore
+
+    @property
+    def hot(self) -> HotStore:
+        """The database alone, without the days that have left it."""
+        return self.whole.hot
 
     @classmethod
     def build(
@@ -34,7 +46,7 @@ class Asking:
         """`embedding` is a `Compute`; `model_id` that of the text embedder it will give."""
         return cls(
             registry=registry,
-            hot=HotStore(connections.database_url),
+            whole=WholeStore(connections),
             searcher=Searcher(connections, embedding, model_id=model_id),
             blobs=BlobStore(connections),
         )
@@ -58,3 +70,6 @@ def answering() -> Iterator[None]:
             yield
         except TimelineError as error:
             raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, str(error)) from error
+        except (LakeFilesError, DeltaError, OSError) as error:
+            log.warning("the lake can't be read: %s", error)
+            raise UnavailableError("the lake does not answer: ask again later") from error

@@ -2,15 +2,17 @@
 
 import re
 from dataclasses import dataclass
+from itertools import chain
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Response, status
 from fastapi.responses import StreamingResponse
 
 from ingest_api.audit import Tallied
-from ingest_api.errors import NotFoundError
-from ingest_api.routers.asking import Reader, Stores, answering
-from resources.blobs import BlobFacts, BlobStore
+from ingest_api.errors import GoneError, NotFoundError
+from ingest_api.routers.asking import Asking, Reader, Stores, answering
+from resources.blob_retention import removed_blob
+from resources.blobs import BlobAbsentError, BlobFacts, BlobStore
 
 router = APIRouter(tags=["asking"])
 ONE_RANGE = re.compile(r"^bytes=(\d*)-(\d*)$")
@@ -40,12 +42,12 @@ def blob(
 ) -> Response:
     """The bytes: all, or (206) the one `Range` that is asked for.
 
-    304 where `If-None-Match` names what there is; 416 for a range behind the end.
+    304 where `If-None-Match` names what there is; 410 for what was removed, with the day and the
+    reason; 416 for a range behind the end.
     """
     if not is_own(key, principal.user_id):
         raise NotFoundError(f"there is no blob {key!r}")  # nobody learns whether there is one
-    with answering():
-        facts = stores.blobs.facts(key)
+    facts = _facts(stores, key, user_id=principal.user_id)
     tally.count = 1
     headers = _headers(facts)
     if headers["ETag"] in (tag.strip() for tag in (known or "").split(",")):
@@ -56,6 +58,19 @@ def blob(
         nowhere = {**headers, "Content-Range": f"bytes */{facts.byte_count}"}
         return Response(status_code=status.HTTP_416_RANGE_NOT_SATISFIABLE, headers=nowhere)
     return _streamed(stores.blobs, facts, part, headers)
+
+
+def _facts(stores: Asking, key: str, *, user_id: str) -> BlobFacts:
+    """Raises: GoneError for what was removed, NotFoundError for what never was."""
+    with answering():
+        try:
+            return stores.blobs.facts(key)
+        except BlobAbsentError:
+            with stores.hot.reader(user_id) as connection:
+                removed = removed_blob(connection, user_id, key)
+            if removed is None:
+                raise
+    raise GoneError(removed.told)
 
 
 def _headers(facts: BlobFacts) -> dict[str, str]:
@@ -77,7 +92,9 @@ def _streamed(
     headers["Content-Length"] = str(length)
     if part:
         headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{facts.byte_count}"
-    body = blobs.read(facts.key, start=stretch.start, byte_count=length) if length else iter(())
+    pieces = blobs.read(facts.key, start=stretch.start, byte_count=length) if length else iter(())
+    with answering():  # the first bytes come before the answer, so that it can tell what is wrong
+        body = chain([next(pieces, b"")], pieces)
     return StreamingResponse(
         body, status_code=206 if part else 200, media_type=facts.media_type, headers=headers
     )

@@ -20,14 +20,12 @@ def ledger(
     tally: Tallied,
     day: Annotated[date | None, Query(description="UTC; today without it.")] = None,
 ) -> dict[str, Any]:
-    """Received = stored + duplicate + rejected, per device, stream and day; and the rows there are.
-
-    `rows` is null where the day is past the stream's retention.
+    """Received = stored + duplicate + rejected, per device, stream and day; and the rows there are,
+    wherever they are by now.
     """
-    today = datetime.now(UTC).date()
-    asked = day or today
-    with answering(), stores.hot.reader(principal.user_id) as connection:
-        found = read_ledger(connection, stores.registry, day=asked, today=today)
+    asked = day or datetime.now(UTC).date()
+    with answering(), stores.whole.reader(principal.user_id) as reader:
+        found = read_ledger(reader, stores.registry, day=asked)
     tally.count = len(found.lines)
     return {
         "day": asked,

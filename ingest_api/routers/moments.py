@@ -33,9 +33,10 @@ def moment(
         if found is None:
             raise NotFoundError(f"there is no moment {moment_id!r}")
         source = Source(found.source_stream, UUID(found.source_event_id))
-        with stores.hot.reader(principal.user_id) as connection:
-            steps = trace(connection, stores.registry, source, near=found.ts)
-            around = read_around(connection, found.ts, span=timedelta(minutes=minutes))
+        span, registry = timedelta(minutes=minutes), stores.registry
+        with stores.whole.reader(principal.user_id) as reader:
+            steps = trace(reader, registry, source, near=found.ts)
+            around = read_around(reader, found.ts, span=span, registry=registry)
     tally.count = 1 + sum(len(lane.entries) for lane in around.values())
     return {
         "moment": asdict(found),

@@ -92,6 +92,7 @@ def workers(settings: Settings, connections: Connections) -> DuckWorkers:
     options = DuckOptions(
         extension_directory=settings.home / "duckdb" if settings.home.exists() else None,
         attach=settings.home / "attach",
+        copies=settings.lake_copies(),
         memory_limit=f"{settings.sql_memory_mb // 2}MB",
         threads=THREADS,
         timeout_s=settings.sql_timeout_s,

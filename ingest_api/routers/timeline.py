@@ -48,8 +48,8 @@ def timeline(
     with answering():
         asked = span.request(datetime.now(UTC))
         check(asked, stores.registry)
-        with stores.hot.reader(principal.user_id) as connection:
-            page = read_page(connection, asked)
+        with stores.whole.reader(principal.user_id) as reader:
+            page = read_page(reader, asked, stores.registry)
     tally.count = len(page.entries)
     return page
 

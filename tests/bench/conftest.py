@@ -6,11 +6,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
+import psutil
 import psycopg
 import pytest
 
@@ -18,6 +20,7 @@ from infra.api import SERVER
 from infra.ports import choose_free
 from ingest_api.tokens import Scope, create_token
 from resources.connections import Connections
+from tests.keys import master_key_file
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 SECTIONS: dict[str, list[str]] = {}
@@ -91,12 +94,23 @@ class Served:
 @pytest.fixture(scope="module")
 def api(connections: Connections, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The API as `am up` starts it: a process of its own."""
-    port = choose_free(["api"])["api"]
+    with serving(connections, home=tmp_path_factory.mktemp("bench-home")) as served:
+        yield served
+
+
+@contextmanager
+def serving(
+    connections: Connections, *, home: Path, port: int | None = None, replicas: int = 1
+) -> Iterator[Served]:
+    """One process of the API. Of several `replicas`, all have one port."""
+    port = port or choose_free(["api"])["api"]
     environment = os.environ | {
-        "AM_HOME": str(tmp_path_factory.mktemp("bench-home")),
+        "AM_HOME": str(home),
         "AM_API_PORT": str(port),
+        "AM_API_REPLICAS": str(replicas),
         "AM_DATABASE_URL": connections.database_url,
         "AM_S3_ENDPOINT": connections.s3_endpoint,
+        "AM_MASTER_KEY_FILE": master_key_file(connections),
         "AM_S3_ACCESS_KEY": connections.s3_access_key,
         "AM_S3_SECRET_KEY": connections.s3_secret_key,
         "AM_S3_BUCKET": connections.s3_bucket,
@@ -105,6 +119,8 @@ def api(connections: Connections, tmp_path_factory: pytest.TempPathFactory) -> I
     }
     with subprocess.Popen([sys.executable, "-m", SERVER], env=environment) as process:
         _wait_ready(port)
+        if replicas > 1:
+            _wait_listening(process.pid, port)
         yield Served(port, process.pid)
         process.terminate()
 
@@ -113,6 +129,17 @@ def api(connections: Connections, tmp_path_factory: pytest.TempPathFactory) -> I
 def api_port(api: Served) -> int:
     """Where it answers."""
     return api.port
+
+
+def _wait_listening(pid: int, port: int) -> None:
+    """Until this very process takes connections, whoever else answers at the port."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        found = psutil.Process(pid).net_connections("tcp")
+        if any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in found):
+            return
+        time.sleep(0.1)
+    raise RuntimeError("the API does not listen")
 
 
 def _wait_ready(port: int) -> None:

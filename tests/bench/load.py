@@ -39,13 +39,14 @@ class Load:
     deadline: float
     latencies: list[float] = field(default_factory=list)
 
-    def head(self, token: str, body: bytes) -> bytes:
-        """The request up to its body."""
-        return (
-            f"POST {self.target.path} HTTP/1.1\r\nHost: {self.target.host}\r\n"
-            f"Authorization: Bearer {token}\r\nContent-Type: {self.target.content_type}\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
-        ).encode()
+
+def request_head(target: Target, token: str, body: bytes) -> bytes:
+    """A request up to its body."""
+    return (
+        f"POST {target.path} HTTP/1.1\r\nHost: {target.host}\r\n"
+        f"Authorization: Bearer {token}\r\nContent-Type: {target.content_type}\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    ).encode()
 
 
 class Connection(asyncio.Protocol):
@@ -88,7 +89,7 @@ class Connection(asyncio.Protocol):
         if body is None or self._begin > self._load.deadline:
             self._end(None)
         else:
-            self._transport.write(self._load.head(self._token, body) + body)
+            self._transport.write(request_head(self._load.target, self._token, body) + body)
 
     def _end(self, error: Exception | None) -> None:
         if self.done.done():

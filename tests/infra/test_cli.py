@@ -54,7 +54,7 @@ def test_status_shows_pid_port_and_readiness_of_live_parts(stack: Stack) -> None
 
 
 def test_logs_prints_the_last_lines_of_one_part(stack: Stack) -> None:
-    told = am("logs", "postgres", "-n", "1000", home=stack.home.root)
+    told = am("logs", "postgres", "-n", "100000", home=stack.home.root)
     assert "database system is ready to accept connections" in told.stdout
     assert len(am("logs", "postgres", "-n", "2", home=stack.home.root).stdout.splitlines()) == 2
 

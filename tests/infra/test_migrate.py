@@ -1,20 +1,17 @@
 """Migrations: from empty, again, and the same ones on TimescaleDB."""
 
-import os
-from collections.abc import Iterator
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg import sql
 
+from am_assets.schemas.rollups import rollup_tables
 from am_assets.streams.registry import REGISTRY
 from infra.migrate import current_revision, newest_revision, upgrade
-from resources.connections import Connections
 
-TIMESCALE = os.environ.get("AM_TEST_TIMESCALE_URL")
-TABLES = "SELECT relname FROM pg_class WHERE relnamespace = 'am'::regnamespace AND relkind = 'r'"
+TABLES = (
+    "SELECT relname FROM pg_class WHERE relnamespace = 'am'::regnamespace AND relkind IN ('r', 'p')"
+)
 HYPERTABLES = "SELECT hypertable_name FROM timescaledb_information.hypertables"
 COMPRESSIONS = (
     "SELECT hypertable_name FROM timescaledb_information.jobs WHERE proc_name LIKE '%compression%' "
@@ -22,33 +19,9 @@ COMPRESSIONS = (
 )
 
 
-def fresh(admin_url: str, owner_url: str) -> Iterator[str]:
-    """A database of the test's own on a server, as AM's owner reaches it."""
-    name = f"migrate_{uuid4().hex[:8]}"
-    owner = sql.Identifier(psycopg.conninfo.conninfo_to_dict(owner_url)["user"])
-    create = sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), owner)
-    with psycopg.connect(admin_url, autocommit=True) as admin:
-        admin.execute(create)
-        yield urlsplit(owner_url)._replace(path=f"/{name}").geturl()
-        drop = sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
-        admin.execute(drop)
-
-
-@pytest.fixture
-def empty(admin_url: str, connections: Connections) -> Iterator[str]:
-    """An empty database on plain PostgreSQL."""
-    yield from fresh(admin_url, connections.database_url)
-
-
-@pytest.fixture
-def empty_timescale() -> Iterator[str]:
-    """An empty database with the extension, on the server that the environment names."""
-    if TIMESCALE is None:
-        pytest.skip("AM_TEST_TIMESCALE_URL names no server")
-    for url in fresh(TIMESCALE, TIMESCALE):
-        with psycopg.connect(url, autocommit=True) as database:
-            database.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
-        yield url
+AGGREGATES = "SELECT view_name FROM timescaledb_information.continuous_aggregates"
+# Nothing may leave the database that is not proven to be in the lake.
+DROPPING = "SELECT proc_name FROM timescaledb_information.jobs WHERE proc_name = 'policy_retention'"
 
 
 def names(url: str, statement: str) -> set[str]:
@@ -84,8 +57,11 @@ def test_the_same_migrations_make_hypertables_with_compression_on_timescaledb(
     upgrade(empty_timescale)
     upgrade(empty_timescale)
     tables = {stream.table for stream in REGISTRY.values()}
+    rolled_up = {name for stream in REGISTRY.values() for name in rollup_tables(stream)}
     assert names(empty_timescale, HYPERTABLES) == tables
     assert names(empty_timescale, COMPRESSIONS) == tables
+    assert names(empty_timescale, AGGREGATES) == rolled_up
+    assert names(empty_timescale, DROPPING) == set()
 
 
 def test_on_timescaledb_rows_go_in_and_a_reader_sees_one_users_alone(empty_timescale: str) -> None:

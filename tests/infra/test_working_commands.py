@@ -9,6 +9,7 @@ from pathlib import Path
 from am_assets.streams.digital import NOTE
 from resources.connections import Connections
 from resources.lake import Lake
+from tests.keys import master_key_file
 from tests.models.media import tiny_weights
 from tests.planting import Garden, rows_of
 
@@ -24,6 +25,7 @@ def _process(
         "AM_HOME": "/nowhere",
         "AM_DATABASE_URL": connections.database_url,
         "AM_S3_ENDPOINT": connections.s3_endpoint,
+        "AM_MASTER_KEY_FILE": master_key_file(connections),
         "AM_S3_ACCESS_KEY": connections.s3_access_key,
         "AM_S3_SECRET_KEY": connections.s3_secret_key,
         "AM_S3_BUCKET": connections.s3_bucket,

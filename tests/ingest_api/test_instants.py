@@ -2,15 +2,21 @@
 
 from datetime import UTC, datetime, timedelta, timezone
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest_api.errors import RejectedError
+from ingest_api.instant_columns import read_instants
 from ingest_api.instants import check_plausible, read_instant
 
 MOMENTS = st.datetimes(datetime(1971, 1, 2), datetime(2100, 1, 1))  # noqa: DTZ001 - made aware below
 OFFSETS = st.integers(-14 * 60, 14 * 60)
+NEARLY_UTC = st.from_regex(
+    r"(19|20)\d\d-[01]\d-[0-3]\d[T ][0-2]\d(:[0-6]\d(:[0-6]\d([.,]\d{0,8})?)?)?(Z|\+00:?00)",
+    fullmatch=True,
+)
 
 
 @given(MOMENTS, OFFSETS)
@@ -59,3 +65,17 @@ def test_a_time_too_far_ahead_or_before_clocks_were_set_is_refused() -> None:
         check_plausible(now + day + day / 24, received_at=now, max_future=day)
     with pytest.raises(RejectedError, match="the clock was not set"):
         check_plausible(datetime(1970, 1, 1, tzinfo=UTC), received_at=now, max_future=day)
+
+
+@given(NEARLY_UTC)
+def test_a_column_of_utc_texts_holds_the_instants_that_each_has_alone(text: str) -> None:
+    column = read_instants(pa.array([text, text]))
+    try:
+        alone = read_instant(text, known_offset_min=None)
+    except RejectedError:
+        assert not column.is_sure.any()
+        return
+    assert column.offsets_min is None
+    told = column.micros[column.is_sure].tolist()
+    micros = (alone.ts - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    assert told in ([], [micros, micros])

@@ -18,7 +18,7 @@ from ingest_api.bodies import ARROW
 from tests.ingest_api.conftest import ClientFor
 
 STREAM = REGISTRY["device.sensor.accelerometer.raw"]
-MANY = ENOUGH_FOR_COLUMNS + 16
+MANY = ENOUGH_FOR_COLUMNS + 64
 PATH = f"/v1/streams/{STREAM.name}"
 BEGIN = datetime(2026, 2, 1, 23, 59, 30, tzinfo=UTC)  # the rows lie on two days
 LEDGER = """SELECT day::text, sum(received)::int, sum(stored)::int, sum(duplicate)::int,

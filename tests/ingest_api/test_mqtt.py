@@ -36,6 +36,7 @@ from ingest_api.mqtt_rules import (
 from resources.connections import Connections
 from tests.ingest_api.adapters.test_adapters import NOW
 from tests.ingest_api.founding.test_database_down import allow
+from tests.keys import master_key_file
 
 SECRET = "correct horse battery"
 TST = 1704067200
@@ -146,6 +147,7 @@ def subscriber(
         "AM_HOME": str(tmp_path / "am"),
         "AM_DATABASE_URL": connections.database_url,
         "AM_S3_ENDPOINT": connections.s3_endpoint,
+        "AM_MASTER_KEY_FILE": master_key_file(connections),
         "AM_S3_ACCESS_KEY": connections.s3_access_key,
         "AM_S3_SECRET_KEY": connections.s3_secret_key,
         "AM_S3_BUCKET": connections.s3_bucket,

@@ -183,6 +183,28 @@ def test_a_plain_streams_examples_are_all_read_by_columns(stream: Stream) -> Non
     assert (len(by_columns.outcomes), by_columns.received) == (0, ENOUGH_FOR_COLUMNS)
 
 
+@pytest.mark.parametrize("number", [ENOUGH_FOR_COLUMNS - 1, ENOUGH_FOR_COLUMNS, 50])
+@given(values=st.lists(st.floats(-80, 80) | st.sampled_from([0.0, -0.0, 1e-5, 1e-300]), min_size=1))
+def test_a_phones_short_batches_become_the_same_rows_whichever_way_they_go(
+    number: int, values: list[float]
+) -> None:
+    motion = REGISTRY["device.sensor.accelerometer.raw"]
+    begin = datetime(2026, 2, 1, 23, 59, 59, 500_000, tzinfo=UTC)  # midnight is within
+    elements = [
+        {
+            "device_id": "phone",
+            "recorded_at": (begin + place * timedelta(milliseconds=20)).isoformat(),
+            "x": values[place % len(values)],
+            "y": values[-1 - place % len(values)],
+            "z": place,
+        }
+        for place in range(number)
+    ]
+    by_columns, one_by_one = both_ways(elements, motion)
+    assert bool(by_columns.sheets) == (number >= ENOUGH_FOR_COLUMNS)
+    assert fates(by_columns) == fates(one_by_one)
+
+
 def test_a_wrong_value_is_a_dead_letter_at_its_place_and_its_neighbours_stay_in_columns() -> None:
     elements = many([])
     elements[7] = {**elements[7], "latitude": 91.0}

@@ -16,6 +16,7 @@ from am_assets.streams.motion import ACTIVITY, WINDOWS
 from am_assets.streams.position import GPS_FIX
 from am_assets.streams.text import TRANSCRIPT
 from resources.connections import Connections
+from tests.keys import master_key_file
 from tests.resources.rows import insert, landing, lineage
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "timeline.ipynb"
@@ -37,6 +38,7 @@ def run(
         "AM_HOME": str(folder / "home"),
         "AM_DATABASE_URL": connections.database_url,
         "AM_S3_ENDPOINT": connections.s3_endpoint,
+        "AM_MASTER_KEY_FILE": master_key_file(connections),
         "AM_S3_ACCESS_KEY": connections.s3_access_key,
         "AM_S3_SECRET_KEY": connections.s3_secret_key,
         "AM_S3_BUCKET": connections.s3_bucket,

@@ -2,18 +2,17 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 from uuid import uuid4
 
-import psycopg
 import pytest
 
 from am_assets.streams.digital import NOTE
 from am_assets.streams.health import HEART_RATE
 from am_assets.streams.registry import REGISTRY
 from resources.connections import Connections
-from resources.hot import HotStore
 from resources.ledger import Ledger, read_ledger
+from resources.retention import Retention
+from resources.whole import WholeSnapshot, WholeStore
 from tests.resources.rows import insert, landing
 
 DAY = date(2031, 7, 4)
@@ -39,17 +38,17 @@ def filled(connections: Connections, user: str) -> Connections:
 
 
 @pytest.fixture
-def own(filled: Connections, user: str) -> Iterator[psycopg.Connection[Any]]:
-    with HotStore(filled.database_url).reader(user) as connection:
+def own(filled: Connections, user: str) -> Iterator[WholeSnapshot]:
+    with WholeStore(filled).reader(user) as connection:
         yield connection
 
 
-def read(connection: psycopg.Connection[Any], *, day: date | None = None) -> Ledger:
-    return read_ledger(connection, REGISTRY, day=day, today=DAY + timedelta(days=2))
+def read(connection: WholeSnapshot, *, day: date | None = None) -> Ledger:
+    return read_ledger(connection, REGISTRY, day=day)
 
 
 def test_batches_add_up_by_stream_and_day_and_to_the_rows_there_are(
-    own: psycopg.Connection[Any],
+    own: WholeSnapshot,
 ) -> None:
     ledger = read(own)
     assert ledger.is_adding_up
@@ -61,7 +60,7 @@ def test_batches_add_up_by_stream_and_day_and_to_the_rows_there_are(
     assert (totals.received, totals.stored, totals.rows) == (7, 4, 4)
 
 
-def test_a_day_is_that_day_only(own: psycopg.Connection[Any]) -> None:
+def test_a_day_is_that_day_only(own: WholeSnapshot) -> None:
     assert [line.sums.stream for line in read(own, day=DAY).lines] == [NOTE.name]
     assert read(own, day=DAY - timedelta(days=1)).lines == ()
 
@@ -69,27 +68,35 @@ def test_a_day_is_that_day_only(own: psycopg.Connection[Any]) -> None:
 def test_a_lost_row_and_one_too_many_are_both_told(connections: Connections, user: str) -> None:
     landing(connections.database_url, user, NOTE, DAY, 2, 2, 0, 0)
     insert(connections.database_url, NOTE, [{"user_id": user, "ts": NOON, "content": "1"}])
-    with HotStore(connections.database_url).reader(user) as connection:
+    with WholeStore(connections).reader(user) as connection:
         assert not read(connection).is_adding_up
     more = [{"user_id": user, "ts": NOON, "content": text} for text in ("2", "3")]
     insert(connections.database_url, NOTE, more)
-    with HotStore(connections.database_url).reader(user) as connection:
+    with WholeStore(connections).reader(user) as connection:
         assert not read(connection).is_adding_up
 
 
-def test_rows_past_their_retention_are_not_missed(connections: Connections, user: str) -> None:
-    landing(connections.database_url, user, NOTE, DAY, 2, 2, 0, 0)
-    with HotStore(connections.database_url).reader(user) as connection:
-        long_after = DAY + NOTE.keep_hot
-        ledger = read_ledger(connection, REGISTRY, day=DAY, today=long_after)
-        assert ledger.is_adding_up
-        assert ledger.lines[0].rows is None
-        assert ledger.totals.stored_in_reach == 0
-        the_day_before = long_after - timedelta(days=1)
-        assert not read_ledger(connection, REGISTRY, day=DAY, today=the_day_before).is_adding_up
+def test_rows_of_a_day_that_left_are_counted_where_they_are(
+    connections: Connections, user: str
+) -> None:
+    day = DAY - timedelta(days=100)
+    at = NOON - timedelta(days=100)
+    landing(connections.database_url, user, NOTE, day, 2, 2, 0, 0)
+    notes = [{"user_id": user, "ts": at, "content": text} for text in ("1", "2")]
+    insert(connections.database_url, NOTE, notes)
+    Retention(connections, REGISTRY).leave(NOTE, day)
+    landing(connections.database_url, user, NOTE, day, 1, 1, 0, 0)
+    insert(connections.database_url, NOTE, [{"user_id": user, "ts": at, "content": "late"}])
+    with WholeStore(connections).reader(user) as reader:
+        asked, everything = read(reader, day=day), read(reader)
+    assert asked.is_adding_up
+    assert asked.lines[0].rows == 3
+    assert everything.is_adding_up
+    assert everything.lines[0].rows is None  # all of the lake would have to be read
+    assert everything.totals.stored_in_reach == 0
 
 
-def test_another_user_sees_no_line_of_it(own: psycopg.Connection[Any], filled: Connections) -> None:
+def test_another_user_sees_no_line_of_it(own: WholeSnapshot, filled: Connections) -> None:
     assert read(own).lines
-    with HotStore(filled.database_url).reader("nobody") as connection:
+    with WholeStore(filled).reader("nobody") as connection:
         assert read(connection).lines == ()

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID, uuid4
 
-import psycopg
 import pytest
 
 from am_assets.streams.audio import AUDIO, SPEECH
@@ -13,8 +11,8 @@ from am_assets.streams.motion import ACTIVITY, WINDOWS
 from am_assets.streams.registry import REGISTRY, UnknownStreamError
 from am_assets.streams.text import TRANSCRIPT
 from resources.connections import Connections
-from resources.hot import HotStore
 from resources.lineage import MAX_STEPS, Source, trace
+from resources.whole import WholeSnapshot, WholeStore
 from tests.resources.rows import insert, lineage
 
 NOON = datetime(2031, 6, 4, 12, tzinfo=UTC)
@@ -24,7 +22,7 @@ KEY = f"blobs/{ANN}/device.audio.raw/2031-06-04/abc"
 
 
 @pytest.fixture(scope="module")
-def ann(connections: Connections) -> Iterator[psycopg.Connection[Any]]:
+def ann(connections: Connections) -> Iterator[WholeSnapshot]:
     chunk = {"user_id": ANN, "ts": NOON, "event_id": CHUNK, "blob_key": KEY}
     insert(connections.database_url, AUDIO, [chunk, {**chunk, "user_id": AMY, "blob_key": "other"}])
     speech = {"user_id": ANN, "ts": NOON + timedelta(seconds=1), "event_id": SPEAKING}
@@ -32,12 +30,12 @@ def ann(connections: Connections) -> Iterator[psycopg.Connection[Any]]:
     text = {"user_id": ANN, "ts": NOON + timedelta(seconds=1), "event_id": TEXT, "text": "hello"}
     made = lineage(SPEECH, SPEAKING, blob_key=KEY, confidence=0.9, model_id="whisper")
     insert(connections.database_url, TRANSCRIPT, [{**text, **made}])
-    with HotStore(connections.database_url).reader(ANN) as connection:
+    with WholeStore(connections).reader(ANN) as connection:
         yield connection
 
 
 def test_a_transcript_leads_back_to_the_sound_that_was_sent(
-    ann: psycopg.Connection[Any],
+    ann: WholeSnapshot,
 ) -> None:
     text, speech, sound = trace(ann, REGISTRY, Source(TRANSCRIPT.name, TEXT), near=NOON)
     assert text.values is not None
@@ -55,14 +53,14 @@ def test_what_is_not_there_is_named_and_ends_the_way(connections: Connections) -
     hour, window = uuid4(), uuid4()
     row = {"user_id": AMY, "ts": NOON, "event_id": window, "activity": "walking"}
     insert(connections.database_url, ACTIVITY, [{**row, **lineage(WINDOWS, hour)}])
-    with HotStore(connections.database_url).reader(AMY) as amy:
+    with WholeStore(connections).reader(AMY) as amy:
         activity, gone = trace(amy, REGISTRY, Source(ACTIVITY.name, window), near=NOON)
     assert activity.ts == NOON
     assert (gone.stream, gone.event_id, gone.ts) == (WINDOWS.name, str(hour), None)
 
 
 def test_another_users_row_of_the_same_id_is_not_there(connections: Connections) -> None:
-    with HotStore(connections.database_url).reader(AMY) as amy:
+    with WholeStore(connections).reader(AMY) as amy:
         (text,) = trace(amy, REGISTRY, Source(TRANSCRIPT.name, TEXT), near=NOON)
         (sound,) = trace(amy, REGISTRY, Source(AUDIO.name, CHUNK), near=NOON)
     assert text.ts is None
@@ -73,11 +71,11 @@ def test_a_circle_ends(connections: Connections) -> None:
     own = uuid4()
     row = {"user_id": AMY, "ts": NOON, "event_id": own}
     insert(connections.database_url, SPEECH, [{**row, **lineage(SPEECH, own)}])
-    with HotStore(connections.database_url).reader(AMY) as amy:
+    with WholeStore(connections).reader(AMY) as amy:
         steps = trace(amy, REGISTRY, Source(SPEECH.name, own), near=NOON)
     assert len(steps) == MAX_STEPS
 
 
-def test_a_stream_that_is_not_declared_is_an_error(ann: psycopg.Connection[Any]) -> None:
+def test_a_stream_that_is_not_declared_is_an_error(ann: WholeSnapshot) -> None:
     with pytest.raises(UnknownStreamError):
         trace(ann, REGISTRY, Source("no.such.stream.raw", TEXT), near=NOON)

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +13,6 @@ from am_assets.streams.digital import CLIPBOARD, NOTE
 from am_assets.streams.health import HEART_RATE
 from am_assets.streams.registry import REGISTRY
 from resources.connections import Connections
-from resources.hot import HotStore
 from resources.timeline import (
     NEAREST,
     BadCursorError,
@@ -27,6 +25,7 @@ from resources.timeline import (
     read_around,
     read_page,
 )
+from resources.whole import WholeSnapshot, WholeStore
 from tests.resources.rows import insert
 
 NOON = datetime(2031, 5, 4, 12, tzinfo=UTC)
@@ -52,8 +51,8 @@ def filled(connections: Connections) -> Connections:
 
 
 @pytest.fixture
-def ann(filled: Connections) -> Iterator[psycopg.Connection[Any]]:
-    with HotStore(filled.database_url).reader(ANN) as connection:
+def ann(filled: Connections) -> Iterator[WholeSnapshot]:
+    with WholeStore(filled).reader(ANN) as connection:
         yield connection
 
 
@@ -61,11 +60,11 @@ def request(**changes: Any) -> TimelineRequest:
     return TimelineRequest(**{"begin": NOON, "end": NOON + HOUR, **changes})
 
 
-def walk(connection: psycopg.Connection[Any], **changes: Any) -> list[Entry]:
+def walk(connection: WholeSnapshot, **changes: Any) -> list[Entry]:
     """All pages."""
     entries, cursor = [], None
     while True:
-        page = read_page(connection, request(**changes, cursor=cursor))
+        page = read_page(connection, request(**changes, cursor=cursor), REGISTRY)
         entries += page.entries
         if page.next_cursor is None:
             return entries
@@ -73,10 +72,8 @@ def walk(connection: psycopg.Connection[Any], **changes: Any) -> list[Entry]:
 
 
 @pytest.mark.parametrize("limit", [1, 3, 7, 41, 42, 43])
-def test_pages_of_any_size_hold_every_event_once_in_order(
-    ann: psycopg.Connection[Any], limit: int
-) -> None:
-    whole = read_page(ann, request()).entries
+def test_pages_of_any_size_hold_every_event_once_in_order(ann: WholeSnapshot, limit: int) -> None:
+    whole = read_page(ann, request(), REGISTRY).entries
     assert len(whole) == 42
     assert [entry.ts for entry in whole] == sorted(entry.ts for entry in whole)
     assert walk(ann, limit=limit) == whole
@@ -86,42 +83,49 @@ def test_rows_that_arrive_between_pages_move_no_later_page(filled: Connections) 
     user = f"late {uuid4()}"
     later = [{"user_id": user, "ts": NOON + HOUR / 4 * n, "content": f"{n}"} for n in (1, 2, 3)]
     insert(filled.database_url, NOTE, later)
-    store = HotStore(filled.database_url)
+    store = WholeStore(filled)
     with store.reader(user) as connection:
-        first = read_page(connection, request(limit=2))
+        first = read_page(connection, request(limit=2), REGISTRY)
     insert(filled.database_url, NOTE, [{"user_id": user, "ts": NOON, "content": "late"}])
     assert first.next_cursor is not None
     with store.reader(user) as connection:
-        second = read_page(connection, request(cursor=Cursor.decode(first.next_cursor)))
+        second = read_page(connection, request(cursor=Cursor.decode(first.next_cursor)), REGISTRY)
     assert [entry.body for entry in first.entries + second.entries] == ["1", "2", "3"]
 
 
-def test_details_come_only_when_they_are_named(ann: psycopg.Connection[Any]) -> None:
-    assert {entry.kind for entry in read_page(ann, request()).entries} == {"note", "clipboard"}
-    beats = read_page(ann, request(kinds=("heart rate",), limit=1000)).entries
+def test_details_come_only_when_they_are_named(ann: WholeSnapshot) -> None:
+    assert {entry.kind for entry in read_page(ann, request(), REGISTRY).entries} == {
+        "note",
+        "clipboard",
+    }
+    beats = read_page(ann, request(kinds=("heart rate",), limit=1000), REGISTRY).entries
     assert len(beats) == 150
     assert beats[0].title == "60 bpm"
-    both = read_page(ann, request(kinds=("heart rate", "note"), limit=1000)).entries
+    both = read_page(ann, request(kinds=("heart rate", "note"), limit=1000), REGISTRY).entries
     assert {entry.kind for entry in both} == {"heart rate", "note"}
 
 
-def test_a_span_includes_its_begin_and_not_its_end(ann: psycopg.Connection[Any]) -> None:
+def test_a_span_includes_its_begin_and_not_its_end(ann: WholeSnapshot) -> None:
     minute = timedelta(minutes=1)
-    found = read_page(ann, request(begin=NOON + minute, end=NOON + 2 * minute)).entries
+    found = read_page(ann, request(begin=NOON + minute, end=NOON + 2 * minute), REGISTRY).entries
     assert {entry.ts for entry in found} == {NOON + minute}
     assert len(found) == 7
 
 
 def test_nobody_reads_another_users_timeline(filled: Connections) -> None:
-    with HotStore(filled.database_url).reader(AMY) as connection:
-        assert [entry.body for entry in read_page(connection, request()).entries] == ["hi"]
-        assert set(read_around(connection, NOON, span=HOUR)) == {"note"}
+    with WholeStore(filled).reader(AMY) as connection:
+        assert [entry.body for entry in read_page(connection, request(), REGISTRY).entries] == [
+            "hi"
+        ]
+        assert set(read_around(connection, NOON, span=HOUR, registry=REGISTRY)) == {"note"}
 
 
 def test_around_a_moment_is_everything_nearest_first_but_in_order(
-    ann: psycopg.Connection[Any],
+    ann: WholeSnapshot,
 ) -> None:
-    around = read_around(ann, NOON + timedelta(seconds=100), span=timedelta(minutes=5))
+    around = read_around(
+        ann, NOON + timedelta(seconds=100), span=timedelta(minutes=5), registry=REGISTRY
+    )
     assert list(around) == ["clipboard", "heart rate", "note"]
     beats = around["heart rate"]
     assert (beats.total, len(beats.entries)) == (150, NEAREST)
@@ -129,7 +133,9 @@ def test_around_a_moment_is_everything_nearest_first_but_in_order(
     assert times == sorted(times)
     assert times[-1] == NOON + timedelta(seconds=149)
     assert around["note"].total == len(around["note"].entries) == 40
-    nearer = read_around(ann, NOON + timedelta(seconds=100), span=timedelta(minutes=2))
+    nearer = read_around(
+        ann, NOON + timedelta(seconds=100), span=timedelta(minutes=2), registry=REGISTRY
+    )
     assert nearer["note"].total == 4 * 7
 
 

@@ -26,6 +26,13 @@ def test_a_row_that_is_missing_anywhere_is_a_fault(count: int, missing: int) -> 
     assert replace(whole, stored=count).faults()
 
 
-def test_a_day_that_has_left_the_hot_store_is_in_the_lake() -> None:
-    assert DayCounts(stored=5, hot=0, lake=5, signed=5, is_hot=False).faults() == []
-    assert DayCounts(stored=5, hot=0, lake=4, signed=5, is_hot=False).faults()
+@given(COUNTS, COUNTS)
+def test_a_day_that_has_left_is_in_the_lake_and_what_came_later_is_late(
+    signed: int, late: int
+) -> None:
+    left = DayCounts(stored=signed + late, hot=late, lake=signed, signed=signed, has_left=True)
+    assert left.faults() == []
+    assert left.waiting == late
+    assert replace(left, lake=signed + 1).faults()
+    assert replace(left, hot=late + 1).faults()
+    assert replace(left, stored=signed + late + 1).faults()

@@ -32,6 +32,7 @@ from am_assets.streams.registry import REGISTRY
 from am_assets.streams.text import OCR_CLEANED, TRANSCRIPT
 from resources.connections import Connections
 from resources.hot import HotStore
+from resources.whole import WholeStore
 from tests.resources.rows import insert, landing, lineage
 from tests.resources.test_search import EmptyCompute
 
@@ -67,9 +68,7 @@ def filled(connections: Connections) -> Connections:
 
 
 def read(connections: Connections, user: str = ANN, day: date = DAY) -> Any:
-    return day_digest(
-        HotStore(connections.database_url), REGISTRY, user, day, now=NOON + timedelta(days=9)
-    )
+    return day_digest(WholeStore(connections), REGISTRY, user, day, now=NOON + timedelta(days=9))
 
 
 def test_a_day_reads_as_it_was(filled: Connections, snapshot: SnapshotAssertion) -> None:

@@ -25,12 +25,13 @@ from ingest_api.tokens import Scope, create_token
 from resources.connections import Connections
 from resources.hot import HotStore
 from tests.am_assets.streams.test_registry import MOOD
+from tests.stored import drop, stored_in
 
 STREAMS = [pytest.param(stream, id=stream.name) for stream in REGISTRY.values()]
 RAW = [pytest.param(stream, id=stream.name) for stream in REGISTRY.raw]
 USER, DAY = "catalogue", date(2024, 2, 29)
 COLUMNS = """SELECT column_name, data_type, is_nullable FROM information_schema.columns
-    WHERE table_schema = 'am' AND table_name = %s ORDER BY ordinal_position"""
+    WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position"""
 NAMES = {"timestamptz": "timestamp with time zone"}
 
 
@@ -58,7 +59,7 @@ def _send_all(connections: Connections, token: str) -> None:
 def test_the_database_has_the_declared_columns_types_and_nulls(
     stream: Stream, database: psycopg.Connection
 ) -> None:
-    found = database.execute(COLUMNS, (stream.table,)).fetchall()
+    found = database.execute(COLUMNS, (stored_in(database), stream.table)).fetchall()
     declared = [
         (
             column.name,
@@ -112,7 +113,7 @@ def larger(connections: Connections) -> Iterator[psycopg.Connection]:
         yield connection
     with psycopg.connect(connections.database_url) as connection:
         apply_registry(connection, REGISTRY)
-        connection.execute(f"DROP TABLE IF EXISTS am.{MOOD.table}")
+        drop(connection, MOOD)
 
 
 def test_a_registry_is_applied_once_and_again_when_it_or_the_database_changed(
@@ -121,12 +122,13 @@ def test_a_registry_is_applied_once_and_again_when_it_or_the_database_changed(
     registry = REGISTRY.with_stream(MOOD)
     assert apply_registry(larger, registry)
     assert not apply_registry(larger, registry)
-    larger.execute(f"DROP TABLE am.{MOOD.table} CASCADE")
+    drop(larger, MOOD)
     assert apply_registry(larger, registry)
-    larger.execute(f"ALTER TABLE am.{MOOD.table} DROP COLUMN level CASCADE")
+    schema = stored_in(larger)
+    larger.execute(f"ALTER TABLE {schema}.{MOOD.table} DROP COLUMN level CASCADE".encode())
     larger.execute("UPDATE am.registry_note SET statements_sha256 = 'of an older version'")
     assert apply_registry(larger, registry)
-    assert "level" in {name for name, *_ in larger.execute(COLUMNS, (MOOD.table,))}
+    assert "level" in {name for name, *_ in larger.execute(COLUMNS, (schema, MOOD.table))}
     assert apply_registry(larger, REGISTRY)
     assert not apply_registry(larger, REGISTRY)
 

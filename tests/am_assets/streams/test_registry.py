@@ -14,11 +14,13 @@ from am_assets.schemas.columns import KEY, columns
 from am_assets.schemas.json_schema import message_schema
 from am_assets.streams.registry import REGISTRY, Registry, UnknownStreamError
 from am_assets.streams.stream import Door, Row, Stream
-from infra.migrate import apply_registry
+from infra.drift import find_drift
+from infra.migrate import apply_registry, has_timescale
 from ingest_api.main import build_app
 from ingest_api.settings import Settings
 from ingest_api.tokens import Scope, create_token
 from resources.connections import Connections
+from tests.stored import drop
 
 STREAMS = [pytest.param(stream, id=stream.name) for stream in REGISTRY.values()]
 RAW = [pytest.param(stream, id=stream.name) for stream in REGISTRY.raw]
@@ -68,16 +70,12 @@ def test_the_example_fits_the_json_schema_and_nonsense_does_not(stream: Stream) 
     assert not validator.is_valid({**stream.example, "device_id": "d"})
 
 
-@pytest.mark.parametrize("stream", STREAMS)
-def test_every_stream_has_a_table_with_row_security(
-    stream: Stream, connections: Connections
+def test_every_stream_has_its_table_and_whatever_holds_rows_to_their_user(
+    connections: Connections,
 ) -> None:
     with psycopg.connect(connections.database_url) as connection:
-        row = connection.execute(
-            "SELECT relrowsecurity FROM pg_class WHERE oid = %s::regclass",
-            (postgres.qualified(stream),),
-        ).fetchone()
-    assert row == (True,)
+        is_timescale = has_timescale(connection)
+        assert find_drift(connection, REGISTRY.values(), is_timescale=is_timescale) == []
 
 
 def test_a_reader_sees_the_rows_of_one_user_and_none_without_a_user(
@@ -110,7 +108,7 @@ def test_a_stream_that_is_added_gets_table_security_endpoint_schemas_asset_check
     registry = REGISTRY.with_stream(MOOD)
     with psycopg.connect(connections.database_url) as connection:
         apply_registry(connection, registry)
-        assert _policies(connection, MOOD.table) == ["own_rows"]
+        assert find_drift(connection, [MOOD], is_timescale=has_timescale(connection)) == []
         token = create_token(
             connection, user_id="moody", device_id="*", scopes=frozenset({Scope.WRITE})
         )
@@ -121,7 +119,7 @@ def test_a_stream_that_is_added_gets_table_security_endpoint_schemas_asset_check
             "SELECT title FROM am.timeline WHERE user_id = 'moody'"
         ).fetchall()
         apply_registry(connection, REGISTRY)
-        connection.execute(f"DROP TABLE am.{MOOD.table}")
+        drop(connection, MOOD)
     assert (answer["status"], row, titles) == ("success", (7,), [("Mood 7 of 10",)])
     assert arrow.delta_schema(MOOD).field("level").type == "int64"
     assert docs.stream_row(MOOD).startswith("| `device.mood.level.raw`")
@@ -147,11 +145,6 @@ def test_a_name_or_door_can_not_be_declared_twice() -> None:
         REGISTRY.with_stream(REGISTRY["device.sensor.gps.raw"])
     with pytest.raises(UnknownStreamError, match="GET /v1/streams"):
         REGISTRY["device.sensor.mood.raw"]
-
-
-def _policies(connection: psycopg.Connection, table: str) -> list[str]:
-    rows = connection.execute("SELECT policyname FROM pg_policies WHERE tablename = %s", (table,))
-    return [row[0] for row in rows]
 
 
 def _send(registry: Registry, connections: Connections, token: str) -> dict[str, str]:

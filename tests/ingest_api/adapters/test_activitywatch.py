@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from am_assets.streams.registry import REGISTRY
 from ingest_api.adapters.activitywatch import Bucket, Seen, bucket_of, prolonged, read
 from ingest_api.adapters.activitywatch_query import (
     FUNCTIONS,
@@ -29,6 +30,7 @@ from ingest_api.adapters.adapter import AppRequest, Event
 from ingest_api.tokens import Scope
 from ingest_api.trust import add_rule, read_network, remove_rule
 from resources.connections import Connections
+from resources.retention import Retention
 from tests.ingest_api.adapters.conftest import RowsOf
 from tests.ingest_api.conftest import ClientFor
 from tests.ingest_api.founding.test_database_down import allow
@@ -170,6 +172,31 @@ def test_events_are_inserted_counted_found_by_number_and_cut_at_the_span(
     assert [(event["data"]["app"], event["duration"]) for event in cut] == [("2", 30), ("1", 30)]
     one = client.post(path, json=beat(900, {"app": "x"})).json()
     assert (one["data"], isinstance(one["id"], int)) == ({"app": "x"}, True)
+
+
+def test_events_of_a_day_that_has_left_the_database_are_told_as_before(
+    client: httpx.Client, connections: Connections
+) -> None:
+    path, day = f"/api/0/buckets/{WINDOW}/events", NOON - timedelta(days=40)
+    old = [
+        {**beat(0, {"app": str(n)}, 60), "timestamp": (day + timedelta(minutes=n)).isoformat()}
+        for n in range(3)
+    ]
+    client.post(path, json=[*old, beat(0, FIREFOX, 60)]).raise_for_status()
+    span = {"start": (day + timedelta(seconds=90)).isoformat(), "end": NOON.isoformat()}
+
+    def seen() -> list[Any]:
+        found = client.get(path).json()
+        asked = [client.get(path, params=params) for params in (span, {"limit": 1}, {"limit": 3})]
+        count = client.get(f"{path}/count", params=span)
+        one = client.get(f"{path}/{found[-1]['id']}")
+        return [found, *(answer.json() for answer in (*asked, count, one))]
+
+    before = seen()
+    assert [len(one) for one in before[:4]] == [4, 3, 1, 3]
+    retention = Retention(connections, REGISTRY)
+    assert retention.leave(REGISTRY[WINDOWS], day.date()).row_count >= 3
+    assert seen() == before
 
 
 def test_nothing_is_deleted_and_nothing_unreadable_is_refused(

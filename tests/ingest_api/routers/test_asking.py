@@ -1,6 +1,5 @@
 """The asking routes over the real stores; who asks is told by a fake authenticator."""
 
-import io
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
@@ -12,7 +11,6 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
-from minio import Minio
 
 from am_assets.schemas.moments import moment_id
 from am_assets.streams.audio import AUDIO, SPEECH
@@ -28,6 +26,7 @@ from ingest_api.routers.asking import Asking
 from ingest_api.routers.blobs import Part, UnsatisfiableRangeError, is_own, part_of
 from ingest_api.settings import Settings
 from ingest_api.tokens import Principal, Scope
+from resources.blobs import BlobStore
 from resources.connections import Connections
 from resources.vectors import VectorStore
 from tests.resources import moments_data
@@ -60,16 +59,7 @@ class NameIsToken:
 def filled(connections: Connections) -> Connections:
     """A recording with its transcript and moment, a note, heart beats; a note of somebody else."""
     url = connections.database_url
-    client = Minio(
-        connections.s3_host,
-        access_key=connections.s3_access_key,
-        secret_key=connections.s3_secret_key,
-        secure=False,
-        region="us-east-1",
-    )
-    client.put_object(
-        connections.s3_bucket, KEY, io.BytesIO(SOUND), len(SOUND), content_type="audio/wav"
-    )
+    BlobStore(connections).put_all([(KEY, SOUND, "audio/wav")])
     own = {"user_id": ANN, "ts": NOON}
     insert(url, AUDIO, [{**own, "event_id": CHUNK, "blob_key": KEY}])
     made = lineage(AUDIO, CHUNK, blob_key=KEY)

@@ -122,7 +122,8 @@ def kept(database: psycopg.Connection, user: str) -> dict[str, list[str]]:
     """All of a user's rows by table; what a read by that user writes is left out."""
     tables = database.execute(
         "SELECT DISTINCT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid "
-        "WHERE c.relnamespace = 'am'::regnamespace AND c.relkind = 'r' AND a.attname = 'user_id'"
+        "WHERE c.relnamespace = 'am'::regnamespace AND c.relkind IN ('r', 'p', 'v') "
+        "AND a.attname = 'user_id'"
     ).fetchall()
     rows = {
         table: database.execute(

@@ -1,0 +1,18 @@
+"""Where a stream's rows are kept: tests that alter tables have to know, on TimescaleDB, too."""
+
+import psycopg
+
+from am_assets.schemas.postgres import SCHEMA, STORE
+from am_assets.streams.stream import Stream
+
+
+def stored_in(database: psycopg.Connection) -> str:
+    """The schema of the tables themselves: on TimescaleDB those in `am` are views."""
+    found = database.execute("SELECT to_regnamespace(%s) IS NOT NULL", (STORE,)).fetchone()
+    return STORE if found == (True,) else SCHEMA
+
+
+def drop(database: psycopg.Connection, stream: Stream) -> None:
+    """Take a stream's table away, and whatever is made of it."""
+    table = f"{stored_in(database)}.{stream.table}"
+    database.execute(f"DROP TABLE IF EXISTS {table} CASCADE".encode())
