@@ -207,6 +207,9 @@ class Objects:
             "s3.port.grpc": ports["s3_grpc"],
             "s3.port.iceberg": 0,
             "s3.port.lance": 0,
+            # Not in the common temporary folder, where another user's may lie under the same name.
+            "s3.localSocket": self.home.sockets() / "s3.sock",
+            "filer.localSocket": self.home.sockets() / "filer.sock",
             "master.port": ports["master"],
             "master.port.grpc": ports["master_grpc"],
             "volume.port": ports["volume"],

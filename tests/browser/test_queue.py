@@ -24,6 +24,8 @@ from tests.browser.conftest import (
     write_note,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def notes(database: psycopg.Connection, user: str) -> list[str]:
     """What a user's notes say, by time."""

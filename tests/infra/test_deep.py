@@ -29,6 +29,8 @@ from tests.resources.moments_data import DIMENSION, moment, table
 from tests.resources.objects import Folder, table_objects
 from tests.resources.rows import insert, lineage
 
+pytestmark = pytest.mark.slow
+
 DAYS = days_from(date(2023, 9, 1))
 USER = "ada"
 REGISTRY = Registry([NOTE, AUDIO, TRANSCRIPT, ACCELERATION])

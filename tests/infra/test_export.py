@@ -44,6 +44,8 @@ from tests.planting import Garden, rows_of
 from tests.resources.moments_data import DIMENSION, moment, table
 from tests.resources.rows import insert, lineage
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 FIRST = date(2021, 3, 1)
 LEFT = FIRST - timedelta(days=1)

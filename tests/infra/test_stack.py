@@ -27,6 +27,7 @@ from infra.stack import SERVER_PARTS, Stack
 from ingest_api.settings import Settings
 from resources.connections import Connections
 
+pytestmark = pytest.mark.slow
 BUCKET = "am-test"
 PROJECT = Path(__file__).parents[2]
 
@@ -103,6 +104,11 @@ def test_what_was_written_is_there_after_a_stop_and_a_start(own: Stack) -> None:
 
 def test_nothing_listens_off_loopback(stack: Stack) -> None:
     assert addresses_listened_on(stack) == {"127.0.0.1"}
+
+
+def test_the_object_stores_sockets_are_in_a_folder_of_the_stacks_own(stack: Stack) -> None:
+    made = {path.name for path in stack.home.sockets().glob("*.sock")}
+    assert {"s3.sock", "filer.sock"} <= made
 
 
 def test_secrets_are_readable_by_the_owner_alone(stack: Stack) -> None:

@@ -18,6 +18,7 @@ from infra.processes import end, processes_of
 from infra.stack import ALL_PARTS, Stack
 from ingest_api.settings import Settings
 
+pytestmark = pytest.mark.slow
 OPTIONAL = {"mqtt"}  # where no broker is set there is nothing to subscribe to
 LAUNCH = """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""

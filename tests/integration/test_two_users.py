@@ -33,6 +33,8 @@ from resources.vectors import SearchRequest, VectorStore
 from resources.whole import WholeStore
 from tests.resources.moments_data import DIMENSION, letters, moment, table
 
+pytestmark = pytest.mark.slow
+
 USERS = ("ann", "anm", "ann2")
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 DOCUMENT = REGISTRY["task.document.ingest"]

@@ -31,6 +31,8 @@ from resources.lake_upkeep import (
 from tests.planting import Garden, days_from, rows_of
 from tests.resources.objects import table_objects
 
+pytestmark = pytest.mark.slow
+
 DAYS = days_from(date(2024, 2, 1))
 AT_ONCE = timedelta(0)
 RECEIPTS = "SELECT day, row_count, checksum, delta_version FROM am.publication WHERE stream = %s"
