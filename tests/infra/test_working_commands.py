@@ -6,6 +6,8 @@ import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import pytest
+
 from am_assets.streams.digital import NOTE
 from resources.connections import Connections
 from resources.lake import Lake
@@ -13,6 +15,7 @@ from tests.keys import master_key_file
 from tests.models.media import tiny_weights
 from tests.planting import Garden, rows_of
 
+pytestmark = pytest.mark.slow
 DAY = date(2022, 11, 6)
 NOON = datetime(2022, 11, 6, 12, tzinfo=UTC)
 NOTES = [(NOON, {"content": "Feed the starter", "note_type": "text"})]
