@@ -18,7 +18,7 @@ from ingest_api.border import translating
 from ingest_api.errors import ConflictError, NotFoundError
 from ingest_api.own_blobs import ANY_TYPE, OwnBlobs, Place, Stored, media_type_of
 from ingest_api.spool import spool
-from resources.blobs import BlobStore
+from resources.blobs import BlobAbsentError, BlobStore
 
 MAX_PARTS = 10_000
 MAX_OPEN = 32  # uploads of one user that are not finished
@@ -168,7 +168,7 @@ class Uploads:
         return _state(upload, await self._parts(upload))
 
     async def complete(self, user_id: str, upload_id: UUID) -> Stored:
-        """Make one blob of the parts. May be called again.
+        """Make one blob of the parts. May be called again, and by several at once.
 
         Raises: ConflictError where parts are missing, TooLargeError, MismatchError.
         """
@@ -178,7 +178,14 @@ class Uploads:
         numbers = await self._numbers(upload)
         with spool(self._own.limit) as whole:
             with translating():
-                await asyncio.to_thread(whole.append_all, self._pieces(upload, numbers))
+                try:
+                    await asyncio.to_thread(whole.append_all, self._pieces(upload, numbers))
+                except BlobAbsentError:
+                    # The same request, sent twice: the other copy was faster and has tidied up.
+                    upload = await self._upload(user_id, upload_id)
+                    if upload.finished_at is None:
+                        raise
+                    return await self._finished(upload)
             stored = await self._own.store(user_id, upload.place, whole)
         await self._execute(FINISH, (upload_id,))
         await self._remove(upload, numbers)

@@ -239,6 +239,28 @@ def test_parts_in_any_order_and_twice_become_the_one_blob(client: httpx.Client) 
     assert send(client, naming(content))["stored"] == 1
 
 
+def test_a_completion_that_another_one_overtakes_gets_the_same_answer(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = sound(1)
+    path = begun(client, content)
+    client.put(f"{path}/1", content=content[:9]).raise_for_status()
+    client.put(f"{path}/2", content=content[9:]).raise_for_status()
+    read = BlobStore.read
+    faster: list[httpx.Response] = []
+
+    def overtaken(store: BlobStore, key: str, **asked: int) -> Iterator[bytes]:
+        if key.endswith("/00002") and not faster:
+            monkeypatch.setattr(BlobStore, "read", read)
+            faster.append(client.post(f"{path}/complete"))
+        return read(store, key, **asked)
+
+    monkeypatch.setattr(BlobStore, "read", overtaken)
+    slower = client.post(f"{path}/complete")
+    assert [answer.status_code for answer in (*faster, slower)] == [200, 200], slower.text
+    assert slower.json() == faster[0].json()
+
+
 def test_an_upload_with_a_missing_or_wrong_part_is_not_completed_and_can_be_mended(
     client: httpx.Client,
 ) -> None:
