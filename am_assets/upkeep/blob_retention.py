@@ -6,26 +6,18 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dagster import (
-    AssetExecutionContext,
-    AssetKey,
-    AssetsDefinition,
-    MaterializeResult,
-    MetadataValue,
-    asset,
-)
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, MetadataValue
 
 from am_assets.derived.catalog import ENRICHMENTS
 from am_assets.process import Tools
 from am_assets.streams.registry import REGISTRY, Registry
+from am_assets.upkeep.asset import upkeep_asset
 from am_assets.upkeep.sizes import existing
 from resources.blob_plan import BlobRules, Candidate
 from resources.blob_retention import BlobRetention, Pruned
 from resources.blobs import BlobStore
 from resources.connections import Connections
 from resources.whole import WholeStore
-
-LAYER = "upkeep"
 
 
 def blob_retention(
@@ -48,12 +40,10 @@ def blob_retention(
 def blob_retention_asset(rules: BlobRules, *, home: Path) -> AssetsDefinition:
     """The asset `upkeep/blob_retention`; `home` tells which disk the store is on."""
 
-    @asset(
-        key=AssetKey([LAYER, "blob_retention"]),
-        group_name=LAYER,
+    @upkeep_asset(
+        "blob_retention",
         description="Silence goes when it is due; above the budget repeated screenshots go first.",
         kinds={"s3"},
-        required_resource_keys={"tools"},
     )
     def prune(context: AssetExecutionContext) -> MaterializeResult[None]:
         tools: Tools = context.resources.tools

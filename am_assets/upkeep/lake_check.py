@@ -7,19 +7,16 @@ from collections.abc import Sequence
 
 from dagster import (
     AssetExecutionContext,
-    AssetKey,
     AssetsDefinition,
     Failure,
     MaterializeResult,
     MetadataValue,
     TableRecord,
-    asset,
 )
 
 from am_assets.process import Tools
+from am_assets.upkeep.asset import upkeep_asset
 from resources.lake_check import REPAIR, Fault, LakeCheck, errors
-
-LAYER = "upkeep"
 
 
 def look(tools: Tools) -> list[Fault]:
@@ -31,12 +28,10 @@ def look(tools: Tools) -> list[Fault]:
 def lake_check_asset() -> AssetsDefinition:
     """The asset `upkeep/lake_check`; its run fails where the lake is short of anything."""
 
-    @asset(
-        key=AssetKey([LAYER, "lake_check"]),
-        group_name=LAYER,
+    @upkeep_asset(
+        "lake_check",
         description="Every day of the lake is as large as its receipt says, with all its files.",
         kinds={"deltalake"},
-        required_resource_keys={"tools"},
     )
     def check(context: AssetExecutionContext) -> MaterializeResult[None]:
         tools: Tools = context.resources.tools

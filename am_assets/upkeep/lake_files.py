@@ -6,20 +6,18 @@ from datetime import UTC, datetime
 
 from dagster import (
     AssetExecutionContext,
-    AssetKey,
     AssetsDefinition,
     Failure,
     MaterializeResult,
     MetadataValue,
     TableRecord,
-    asset,
 )
 from deltalake.exceptions import DeltaError
 
 from am_assets.process import Tools
+from am_assets.upkeep.asset import upkeep_asset
 from resources.lake_upkeep import Kept, LakeUpkeep, LakeUpkeepError
 
-LAYER = "upkeep"
 Metadata = dict[str, MetadataValue]
 
 
@@ -51,12 +49,10 @@ def tidy(tools: Tools, *, now: datetime) -> Tidied:
 def lake_files_asset() -> AssetsDefinition:
     """The asset `upkeep/lake_files`."""
 
-    @asset(
-        key=AssetKey([LAYER, "lake_files"]),
-        group_name=LAYER,
+    @upkeep_asset(
+        "lake_files",
         description="The lake's tables in order: few files a day, none that nobody needs.",
         kinds={"deltalake"},
-        required_resource_keys={"tools"},
     )
     def keep(context: AssetExecutionContext) -> MaterializeResult[None]:
         tools: Tools = context.resources.tools

@@ -2,24 +2,21 @@
 
 from datetime import UTC, datetime
 
-from dagster import AssetExecutionContext, AssetKey, AssetsDefinition, MaterializeResult, asset
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 from dagster import MetadataValue as Value
 
 from am_assets.process import Tools
+from am_assets.upkeep.asset import upkeep_asset
 from resources.partitions import Partitions
-
-LAYER = "upkeep"
 
 
 def partitions_asset() -> AssetsDefinition:
     """The asset; on TimescaleDB, which makes its own chunks, there is nothing for it to do."""
 
-    @asset(
-        key=AssetKey([LAYER, "partitions"]),
-        group_name=LAYER,
+    @upkeep_asset(
+        "partitions",
         description="Partitions are made some days ahead, and dropped when they are empty and old.",
         kinds={"postgres"},
-        required_resource_keys={"tools"},
     )
     def keep(context: AssetExecutionContext) -> MaterializeResult[None]:
         tools: Tools = context.resources.tools

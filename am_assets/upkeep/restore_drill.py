@@ -9,15 +9,14 @@ from pathlib import Path
 
 from dagster import (
     AssetExecutionContext,
-    AssetKey,
     AssetsDefinition,
     Failure,
     MaterializeResult,
     MetadataValue,
-    asset,
 )
 
-LAYER = "upkeep"
+from am_assets.upkeep.asset import upkeep_asset
+
 NAME = "%Y-%m-%dT%H%M%SZ"  # of a backup
 OLD_DAYS = 8
 SAID = 2_000  # characters of what the command said
@@ -29,11 +28,11 @@ def restore_drill_asset(backups: Path) -> AssetsDefinition:
     A process of its own does it: it starts servers, and ends them however it ends.
     """
 
-    @asset(
-        key=AssetKey([LAYER, "restore_drill"]),
-        group_name=LAYER,
+    @upkeep_asset(
+        "restore_drill",
         description="The newest backup, restored into a scratch home, is what was backed up.",
         kinds={"postgres", "s3"},
+        resources=(),
     )
     def rehearse(context: AssetExecutionContext) -> MaterializeResult[None]:
         found = drill(backups)

@@ -2,31 +2,21 @@
 
 from datetime import UTC, date, datetime, timedelta
 
-from dagster import (
-    AssetExecutionContext,
-    AssetKey,
-    AssetsDefinition,
-    Failure,
-    MaterializeResult,
-    asset,
-)
+from dagster import AssetExecutionContext, AssetsDefinition, Failure, MaterializeResult
 from dagster import MetadataValue as Value
 
 from am_assets.process import Tools
+from am_assets.upkeep.asset import upkeep_asset
 from resources.retention import Departures, Retention
-
-LAYER = "upkeep"
 
 
 def retention_asset(*, keep_at_least: timedelta = timedelta(0)) -> AssetsDefinition:
     """The asset; `keep_at_least` overrules streams that keep shorter."""
 
-    @asset(
-        key=AssetKey([LAYER, "retention"]),
-        group_name=LAYER,
+    @upkeep_asset(
+        "retention",
         description="Old days leave the hot store, each after its copy in the lake was compared.",
         kinds={"postgres", "deltalake"},
-        required_resource_keys={"tools"},
     )
     def take_out(context: AssetExecutionContext) -> MaterializeResult[None]:
         tools: Tools = context.resources.tools

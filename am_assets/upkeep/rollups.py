@@ -1,23 +1,20 @@
 """The asset `upkeep/rollups`: days that changed are rolled up by minute, hour and day."""
 
-from dagster import AssetExecutionContext, AssetKey, AssetsDefinition, MaterializeResult, asset
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult
 from dagster import MetadataValue as Value
 
 from am_assets.process import Tools
+from am_assets.upkeep.asset import upkeep_asset
 from resources.rollups import Rollups
-
-LAYER = "upkeep"
 
 
 def rollups_asset() -> AssetsDefinition:
     """The asset: on TimescaleDB it refreshes what its own policies look back too little for."""
 
-    @asset(
-        key=AssetKey([LAYER, "rollups"]),
-        group_name=LAYER,
+    @upkeep_asset(
+        "rollups",
         description="Numeric streams by minute, hour and day, as their published days are.",
         kinds={"postgres"},
-        required_resource_keys={"tools"},
     )
     def keep(context: AssetExecutionContext) -> MaterializeResult[None]:
         tools: Tools = context.resources.tools

@@ -8,30 +8,25 @@ from pathlib import Path
 
 from dagster import (
     AssetExecutionContext,
-    AssetKey,
     AssetsDefinition,
     MaterializeResult,
     MetadataValue,
     TableRecord,
-    asset,
 )
 
 from am_assets.process import Tools
+from am_assets.upkeep.asset import upkeep_asset
 from resources.growth import days_until_full, growth_per_day, history
 from resources.hot import connect
 from resources.sizes import Size, measure, record
-
-LAYER = "upkeep"
 
 
 def sizes_asset(*, home: Path) -> AssetsDefinition:
     """The asset `upkeep/sizes`; `home` tells which disk the stores are on."""
 
-    @asset(
-        key=AssetKey([LAYER, "sizes"]),
-        group_name=LAYER,
+    @upkeep_asset(
+        "sizes",
         description="Bytes a stream and store, how well they are compressed, how fast they grow.",
-        required_resource_keys={"tools"},
     )
     def measure_all(context: AssetExecutionContext) -> MaterializeResult[None]:
         tools: Tools = context.resources.tools

@@ -4,19 +4,16 @@ from collections.abc import Sequence
 
 from dagster import (
     AssetExecutionContext,
-    AssetKey,
     AssetsDefinition,
     Failure,
     MaterializeResult,
     MetadataValue,
     TableRecord,
-    asset,
 )
 
 from am_assets.process import Tools
+from am_assets.upkeep.asset import upkeep_asset
 from resources.vector_upkeep import KeptMoments, VectorUpkeep
-
-LAYER = "upkeep"
 
 
 def tidy(upkeep: VectorUpkeep) -> tuple[list[KeptMoments], list[str]]:
@@ -33,12 +30,10 @@ def tidy(upkeep: VectorUpkeep) -> tuple[list[KeptMoments], list[str]]:
 def vectors_asset() -> AssetsDefinition:
     """The asset `upkeep/vectors`."""
 
-    @asset(
-        key=AssetKey([LAYER, "vectors"]),
-        group_name=LAYER,
+    @upkeep_asset(
+        "vectors",
         description="The tables of moments in order: indexes up to date, small files merged.",
         kinds={"lancedb"},
-        required_resource_keys={"tools"},
     )
     def keep(context: AssetExecutionContext) -> MaterializeResult[None]:
         tools: Tools = context.resources.tools
