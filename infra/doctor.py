@@ -3,14 +3,12 @@
 A check looks at one thing and gives its findings; none of them changes anything.
 """
 
-import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
-from pathlib import Path
 from typing import Any, Literal
 
 import psutil
@@ -30,6 +28,7 @@ from infra.stack import Stack
 from infra.weights import Presence, WeightState, list_weights
 from ingest_api.mqtt_rules import MqttSettingsError, broker_of, rules_of
 from ingest_api.settings import Settings, StackNotFoundError
+from resources.disk import free_on_disk
 from resources.keys import KeyRing, KeyStoreError
 from resources.master_keys import FileMasterKey, MasterKeyError
 from resources.resealing import Resealing, ToSeal
@@ -118,16 +117,12 @@ def check_home(stack: Stack) -> list[Finding]:
 
 def check_disk(stack: Stack) -> list[Finding]:
     """Whether there is room for data."""
-    free = shutil.disk_usage(_existing(stack.home.root)).free
+    free = free_on_disk(stack.home.root)
     text = f"{free / 1e9:.1f} GB free for {stack.home.root}"
     if free < MIN_DISK_BYTES:
         todo = "Free some space: below 2 GB AM soon answers 503."
         return [Finding("disk", "error", text, todo)]
     return [Finding("disk", "ok", text)]
-
-
-def _existing(path: Path) -> Path:
-    return next(p for p in (path, *path.parents) if p.exists())
 
 
 def check_memory(_: Stack) -> list[Finding]:

@@ -38,6 +38,7 @@ from infra.progress import Progress, no_progress
 from infra.signing import KEY_FILE, SignatureError, verify_by
 from infra.stack import SERVER_PARTS, Stack
 from ingest_api.settings import Settings
+from resources.disk import free_on_disk
 
 ARCHIVES = {DATABASE: ("am", OWNER), DAGSTER_DATABASE: ("dagster", DAGSTER)}
 SCRATCH = "am-restore-drill-"
@@ -142,7 +143,7 @@ class Restore:
     def _require_room(self, place: Path) -> None:
         needed = ROOM + self.generation.manifest["objects"]["byte_count"]
         needed += 3 * sum(file["byte_count"] for file in self.generation.manifest["files"].values())
-        free = shutil.disk_usage(place).free
+        free = free_on_disk(place)
         if free < needed:
             raise BackupError(
                 f"the drill needs about {needed / 1e9:.1f} GB in {place}, and {free / 1e9:.1f} GB "

@@ -1,16 +1,15 @@
 """What `am status` says of sizes: a line from what was recorded, or a table measured now."""
 
-import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
 from ingest_api.settings import Settings, StackNotFoundError
+from resources.disk import free_on_disk
 from resources.growth import (
     DayTotal,
     days_until_full,
@@ -55,7 +54,7 @@ class Told:
 
 def summary(settings: Settings, *, is_database_ready: bool) -> Told:
     """What was recorded last, and the disk. Connects to the database alone, and not for long."""
-    free = shutil.disk_usage(_existing(settings.home)).free
+    free = free_on_disk(settings.home)
     budget = settings.blob_rules().budget_bytes
     totals, used = _recorded(settings) if is_database_ready else (None, None)
     return judge(totals, free_bytes=free, blob_bytes=used, budget_bytes=budget)
@@ -190,8 +189,3 @@ def _ratio(one: "Size | None") -> str:
 
 def _sum(sizes: Iterable["Size"]) -> int:
     return sum(one.byte_count for one in sizes)
-
-
-def _existing(path: Path) -> Path:
-    absolute = path.resolve()
-    return next(one for one in (absolute, *absolute.parents) if one.exists())

@@ -1,6 +1,5 @@
 """The asset that removes the blobs that may go: silence, and above a budget what repeats itself."""
 
-import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -12,11 +11,11 @@ from am_assets.derived.catalog import ENRICHMENTS
 from am_assets.process import Tools
 from am_assets.streams.registry import REGISTRY, Registry
 from am_assets.upkeep.asset import upkeep_asset
-from am_assets.upkeep.sizes import existing
 from resources.blob_plan import BlobRules, Candidate
 from resources.blob_retention import BlobRetention, Pruned
 from resources.blobs import BlobStore
 from resources.connections import Connections
+from resources.disk import free_on_disk
 from resources.whole import WholeStore
 
 
@@ -51,7 +50,7 @@ def blob_retention_asset(rules: BlobRules, *, home: Path) -> AssetsDefinition:
         pruned = retention.prune(now=datetime.now(UTC))
         if pruned.plan.over_bytes:
             context.log.warning(too_much(pruned.plan.over_bytes))
-        return MaterializeResult(metadata=_metadata(pruned, shutil.disk_usage(existing(home)).free))
+        return MaterializeResult(metadata=_metadata(pruned, free_on_disk(home)))
 
     return prune
 

@@ -1,6 +1,5 @@
 """The asset that records how large everything is, so that its growth is known."""
 
-import shutil
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from dagster import (
 
 from am_assets.process import Tools
 from am_assets.upkeep.asset import upkeep_asset
+from resources.disk import free_on_disk
 from resources.growth import days_until_full, growth_per_day, history
 from resources.hot import connect
 from resources.sizes import Size, measure, record
@@ -36,16 +36,10 @@ def sizes_asset(*, home: Path) -> AssetsDefinition:
         with connect(tools.database_url) as connection:
             record(connection, found.sizes, day=datetime.now(UTC).date())
             growth = growth_per_day(history(connection))
-        free = shutil.disk_usage(existing(home)).free
+        free = free_on_disk(home)
         return MaterializeResult(metadata=_metadata(found.sizes, growth, free))
 
     return measure_all
-
-
-def existing(path: Path) -> Path:
-    """The path, or the nearest folder above it that there is."""
-    absolute = path.resolve()
-    return next(one for one in (absolute, *absolute.parents) if one.exists())
 
 
 def _metadata(
