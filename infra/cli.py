@@ -74,6 +74,11 @@ class LazyGroup(TyperGroup):
             return args[0], found, args[1:]
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run a verb, each behind the same border: what may go wrong is told in words."""
+        with _telling():
+            return super().invoke(ctx)
+
 
 def _is_there(module: str) -> bool:
     try:
@@ -324,13 +329,16 @@ def _watch(stack: "Stack") -> None:
 
 @contextmanager
 def _telling() -> Iterator[None]:
-    """Turn the stack's errors into one message and exit code 1."""
-    from infra.errors import StackError  # noqa: PLC0415 - see the module docstring
-
+    """Turn what a person can do something about into one message and exit code 1."""
     try:
         yield
-    except StackError as wrong:
-        typer.echo(str(wrong), err=True)
+    except Exception as wrong:
+        from infra.expected import words_for  # noqa: PLC0415 - see the module docstring
+
+        words = words_for(wrong)
+        if words is None:
+            raise
+        typer.echo(words, err=True)
         sys.exit(1)
 
 

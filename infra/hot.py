@@ -46,7 +46,6 @@ class Hot:
             prepare=self.prepare,
             check=self._check,
             stop_patience_s=STOP_PATIENCE_S,
-            ready_within_s=120,
         )
 
     @property

@@ -83,7 +83,6 @@ class Orchestration:
             env={**self.env, "DAGSTER_HOME": str(self.home.dagster)},
             prepare=self.prepare,
             check=check,
-            ready_within_s=120,
         )
 
     @property

@@ -45,7 +45,7 @@ class Part:
     complete: Callable[[], None] = nothing
     stop_signal: str = "TERM"
     stop_patience_s: int = 10
-    ready_within_s: int = 60
+    ready_within_s: int = 300  # of a slow machine that does other things as well
 
 
 def save_parts(home: Home, parts: Sequence[Part]) -> bool:

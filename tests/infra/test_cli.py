@@ -6,15 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from infra.processes import processes_of
 from infra.stack import Stack
 
 
-def am(*words: str, home: Path) -> subprocess.CompletedProcess[str]:
+def am(*words: str, home: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AM_")}
     return subprocess.run(
         [sys.executable, "-m", "infra.cli", *words],
-        env={**kept, "AM_HOME": str(home), "AM_S3_BUCKET": "am-test"},
+        env={**kept, "AM_HOME": str(home), "AM_S3_BUCKET": "am-test", **settings},
         capture_output=True,
         text=True,
         check=False,
@@ -85,3 +87,34 @@ def test_a_stack_error_is_one_message_without_a_traceback(tmp_path: Path) -> Non
     assert told.returncode == 1
     assert "Traceback" not in told.stderr
     assert processes_of(Stack(tmp_path).home) == []
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "process",
+        "dead-letters list",
+        "key create --user ada --device phone --scope write",
+        "pair --user ada --url https://home.example",
+        "connect owntracks --user ada --device phone",
+        "erase --user ada --dry-run",
+    ],
+)
+def test_a_verb_that_needs_the_stack_says_so_where_there_is_none(verb: str, tmp_path: Path) -> None:
+    told = am(*verb.split(), home=tmp_path / "none")
+    assert told.returncode == 1
+    assert "`am up`" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("AM_API_PORT", "eight"), ("AM_KEEP_HOT_DAYS", "-1"), ("AM_BLOB_KEEP_DAYS", "thirty")],
+)
+def test_a_setting_that_is_wrong_is_named_without_a_traceback(
+    name: str, value: str, tmp_path: Path
+) -> None:
+    told = am("retention", home=tmp_path, **{name: value})
+    assert told.returncode == 1
+    assert told.stderr.startswith(name)
+    assert "Traceback" not in told.stderr
