@@ -272,7 +272,7 @@ def _work_off(shift: _Shift, counts: Counts, *, limit: int | None) -> Counts:
         try:
             settled = _settle_all(shift, claimed, source.fetch(enrichment, claimed))
             session.finish(enrichment, settled, run_id=shift.run_id)
-        except Exception as error:
+        except Exception as error:  # whatever it is: others may claim the items at once
             session.release(enrichment, claimed, reason=repr(error))
             raise
         counts = counts.plus(settled)

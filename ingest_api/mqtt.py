@@ -212,7 +212,7 @@ class Subscriber:
         except UnavailableError as error:
             log.warning("a message waits: %s", error)
             return False
-        except Exception as error:
+        except Exception as error:  # whatever it is: those behind it wait for it
             log.exception("a message could not be landed")
             if _is_whole(received):
                 return False

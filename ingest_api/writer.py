@@ -119,7 +119,7 @@ class Writer:
                 rows += group[-1].batch.received
             try:
                 await self._answer(group)
-            except Exception as error:
+            except Exception as error:  # whatever it is: the next are still written
                 log.exception("a group could not be written")
                 _fail(group, error)
             for _ in group:

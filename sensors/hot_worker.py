@@ -112,7 +112,7 @@ class Reporter:
                 counts = self._due.pop(key)
             try:
                 self._open().report_runless_asset_event(self._event(*key, counts))
-            except Exception:
+            except Exception:  # whatever it is: what was not told is due again
                 with self._lock:
                     self._due[key] = _sum(counts, self._due.get(key, Counts()))
                 raise
