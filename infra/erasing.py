@@ -1,7 +1,7 @@
 """The last part of an erasure: nothing of it is left in the embedded servers' files, nor in logs.
 
-The database keeps what was deleted in its log of changes and in its statistics, the object store in
-its volumes. Of servers that are not embedded nothing is done here: they are their keeper's.
+The database keeps what was deleted in its log of changes, the object store in its volumes. Of
+servers that are not embedded nothing is done here: they are their keeper's.
 """
 
 import io
@@ -67,7 +67,6 @@ class EmbeddedStorage:
         postgres = Postgres(self.home, self.state)
         database = urlsplit(self.connections.database_url).path.strip("/")
         with psycopg.connect(postgres.url(ADMIN, database), autocommit=True) as admin:
-            admin.execute("VACUUM (FULL) pg_catalog.pg_statistic")
             admin.execute("ALTER SYSTEM SET wal_recycle = off")
             try:
                 admin.execute("SELECT pg_reload_conf()")
@@ -76,7 +75,7 @@ class EmbeddedStorage:
             finally:
                 admin.execute("ALTER SYSTEM RESET wal_recycle")
                 admin.execute("SELECT pg_reload_conf()")
-        return "statistics and log of changes written anew"
+        return "log of changes written anew"
 
     def _clean_objects(self) -> str:
         """Write the volumes anew that have anything deleted in them."""

@@ -44,6 +44,7 @@ from resources.erasure_rows import (
 )
 from resources.hot import DAY, Span
 from resources.keys import KeyRing
+from resources.lake import left_days
 from resources.removals import removing
 from resources.retention import Retention
 from resources.rollups import Rollups
@@ -259,6 +260,8 @@ class Erasures:
     def _remove_lake(self, asked: Asked) -> None:
         with self._connected() as connection:
             published = self._published(connection, asked.scope)
+            for stream in published:  # rows may have left the database, and their bytes not
+                note_table(connection, asked.erasure_id, f"am.{stream.table}")
         for stream in published:
             found = self._lake.note_left(stream, asked.scope, asked.erasure_id)
             self._tally(asked, "lake", {stream.name: found})
@@ -314,12 +317,7 @@ class Erasures:
 
     def _has_left(self, stream: Stream, day: date) -> bool:
         with self._connected() as connection:
-            found = connection.execute(
-                "SELECT 1 FROM am.publication WHERE stream = %s AND day = %s "
-                "AND left_hot_at IS NOT NULL",
-                (stream.name, day),
-            ).fetchone()
-        return found is not None
+            return bool(left_days(connection, [stream], begin=day, end=day))
 
     def _tally(self, asked: Asked, tier: str, counts: Mapping[str, int]) -> None:
         """Note counts that a step found first; when it is done again, it finds less."""

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 MARK = b"PAR1"
 
@@ -27,6 +29,19 @@ def files_with(folder: Path, text: str) -> list[str]:
             found.append(name)
         found += [f"{name} at {at}" for at in parquet_with(content, text)]
     return found
+
+
+def database_folder(admin_url: str, name: str) -> Path:
+    """Where a server keeps the tables of a database; all that is in memory is there now."""
+    query = "SELECT current_setting('data_directory'), oid FROM pg_database WHERE datname = %s"
+    with psycopg.connect(admin_url, autocommit=True) as admin:
+        row = admin.execute(query, (name,)).fetchone()
+        admin.execute("CHECKPOINT")
+    assert row is not None
+    folder = Path(row[0]) / "base" / str(row[1])
+    if not folder.is_dir():
+        pytest.skip(f"{folder}: the server's files can't be read here")
+    return folder
 
 
 def parquet_with(content: bytes, text: str) -> Iterator[int]:
