@@ -153,7 +153,11 @@ def _hot(connections: Connections, registry: Registry) -> list[Size]:
                 found[table] = (byte_count, None if least < 0 and rows <= 0 else max(rows, 0))
             else:
                 other += byte_count
-        other += _hypertables(connection, found)
+        for table, byte_count, rows in _hypertables(connection):
+            if table in by_table:
+                found[table] = (byte_count, rows)
+            else:
+                other += byte_count
         return [
             *(
                 _with_json(connection, by_table[table], byte_count, rows)
@@ -163,15 +167,14 @@ def _hot(connections: Connections, registry: Registry) -> list[Size]:
         ]
 
 
-def _hypertables(connection: psycopg.Connection, found: dict[str, tuple[int, int | None]]) -> int:
-    """Put in the hypertables, where there are such; what the roll-ups take."""
+def _hypertables(connection: psycopg.Connection) -> list[tuple[str, int, int | None]]:
+    """Name, bytes, rows of each hypertable, where there are such; last, what the roll-ups take."""
     row = connection.execute("SELECT to_regclass('timescaledb_information.hypertables')").fetchone()
     if row is None or row[0] is None:
-        return 0
-    for table, byte_count, rows in connection.execute(_HYPERTABLES, (STORE,)):
-        found[table] = (byte_count, rows)
+        return []
+    tables = connection.execute(_HYPERTABLES, (STORE,)).fetchall()
     aggregates = connection.execute(_AGGREGATES).fetchone()
-    return int(aggregates[0]) if aggregates else 0
+    return [*tables, (OTHER, int(aggregates[0]), None)] if aggregates else tables
 
 
 def _with_json(
