@@ -18,7 +18,6 @@ from threading import Lock
 from typing import Any
 
 import urllib3
-from minio import Minio
 from minio.error import MinioException, S3Error
 
 from infra.backup_folder import (
@@ -31,10 +30,11 @@ from infra.backup_folder import (
 )
 from infra.errors import BackupError
 from infra.objects import PROBE
-from resources.connections import REGION, Connections
+from resources.connections import Connections
+from resources.s3 import Patience, s3_client
 
 PARALLEL = 8
-CONNECT_S, READ_S = 3.0, 60.0
+PATIENCE = Patience(connect_s=3.0, read_s=60.0, tries_again=2, connections=2 * PARALLEL)
 LOGS = re.compile(r"/(_delta_log|_versions|_transactions)/")
 HINT = "/_delta_log/_last_checkpoint"  # may name one that is left out; readers do without it
 ABSENT = {"NoSuchKey", "NoSuchObject"}
@@ -62,7 +62,12 @@ class ObjectCopies:
     def __init__(self, connections: Connections, folder: BackupFolder) -> None:
         """Opens nothing yet."""
         self.bucket = connections.s3_bucket
-        self.client = _client(connections)
+        self.client = s3_client(
+            connections.s3_endpoint,
+            access_key=connections.s3_access_key,
+            secret_key=connections.s3_secret_key,
+            patience=PATIENCE,
+        )
         self.folder = folder
         self._journal_lock = Lock()
 
@@ -223,18 +228,3 @@ def _metadata(headers: Mapping[str, str]) -> str:
     own = {name.lower(): value for name, value in headers.items()}
     kept = {name: value for name, value in own.items() if name.startswith("x-amz-meta-")}
     return json.dumps(kept, sort_keys=True)
-
-
-def _client(connections: Connections) -> Minio:
-    return Minio(
-        connections.s3_host,
-        access_key=connections.s3_access_key,
-        secret_key=connections.s3_secret_key,
-        secure=connections.is_s3_secure,
-        region=REGION,
-        http_client=urllib3.PoolManager(
-            timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S),
-            retries=urllib3.Retry(total=2),
-            maxsize=2 * PARALLEL,
-        ),
-    )

@@ -25,14 +25,15 @@ from infra.errors import HomeError, NotReadyError
 from infra.home import Home, StackState, write_private
 from infra.parts import STORE, Part
 from infra.ports import LOOPBACK
+from resources.s3 import Patience, s3_client
 
 log = logging.getLogger(__name__)
 
-REGION = "us-east-1"
 FILER_RULES = {"locations": [{"location_prefix": "/buckets/", "fsync": True}]}
 FILER_RULES_PATH = "/etc/seaweedfs/filer.conf"
 PROBE = "am-first-write"
 WRITE_PATIENCE_S = 4
+PATIENCE = Patience(connect_s=2, read_s=WRITE_PATIENCE_S, tries_again=0, connections=1)
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # The kernel writes back within a minute or so; an index older than this is complete on disk.
 RECENT_S = 3600
@@ -156,16 +157,11 @@ class Objects:
 
     def client(self) -> Minio:
         """A client that fails at once instead of trying again."""
-        at_once = urllib3.PoolManager(
-            retries=False, timeout=urllib3.Timeout(2, read=WRITE_PATIENCE_S)
-        )
-        return Minio(
-            f"{LOOPBACK}:{self.state.ports['s3']}",
+        return s3_client(
+            self.endpoint,
             access_key=self.state.secrets["s3_access_key"],
             secret_key=self.state.secrets["s3_secret_key"],
-            secure=False,
-            region=REGION,
-            http_client=at_once,
+            patience=PATIENCE,
         )
 
     def _set_rules(self) -> None:

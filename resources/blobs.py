@@ -27,9 +27,10 @@ from minio import Minio
 from minio.error import MinioException
 from urllib3 import BaseHTTPResponse
 
-from resources.connections import REGION, Connections
+from resources.connections import Connections
 from resources.keys import DataKey, DestroyedKeyError, KeyRing, KeyRingError, UnknownKeyError
 from resources.master_keys import MasterKeyError
+from resources.s3 import Patience, s3_client
 from resources.sealed import (
     BEGINNING,
     PIECE,
@@ -44,8 +45,8 @@ from resources.sealed import (
     read_head,
 )
 
-CONNECT_S, READ_S = 3.0, 60.0
 PARALLEL = 8
+PATIENCE = Patience(connect_s=3.0, read_s=60.0, tries_again=1, connections=2 * PARALLEL)
 ABSENT = {"NoSuchKey", "NoSuchObject"}
 NO_SUCH_RANGE = "InvalidRange"
 PARTS = "uploads/"  # parts of what is verified once it is whole
@@ -112,7 +113,7 @@ class BlobStore:
         """Opens nothing yet."""
         self._bucket = connections.s3_bucket
         self._connections = connections
-        self._client = _client(connections, connections.s3_host, is_secure=connections.is_s3_secure)
+        self._client = self._client_at(connections.s3_endpoint)
         self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="blobs")
         self._keys = KeyRing(connections)
 
@@ -195,8 +196,7 @@ class BlobStore:
         `endpoint`: the object store as clients see it, where that is not as AM sees it.
         """
         address = endpoint or self._connections.s3_endpoint
-        host = address.split("://", 1)[-1].rstrip("/")
-        client = _client(self._connections, host, is_secure=address.startswith("https://"))
+        client = self._client_at(address)
         url: str = client.presigned_put_object(self._bucket, key, expires=valid_for)
         return url
 
@@ -207,6 +207,12 @@ class BlobStore:
             self._keys.check()
         if not has_bucket:
             raise BlobUnreachableError(f"the object store has no bucket {self._bucket!r}")
+
+    def listed(self, folder: str) -> list[str]:
+        """The keys of all that lies below a folder of the store, `blobs/ada/`."""
+        with _told(folder):
+            found = self._client.list_objects(self._bucket, prefix=folder, recursive=True)
+            return [one.object_name for one in found if one.object_name and not one.is_dir]
 
     def key_of(self, key: str) -> UUID | None:
         """Which data key a blob is sealed with; None = it is in the clear.
@@ -228,6 +234,15 @@ class BlobStore:
         size, media_type = found.byte_count, found.media_type
         self._seal(newest, key, content, byte_count=size, media_type=media_type)
         return newest.key_id
+
+    def _client_at(self, endpoint: str) -> Minio:
+        place = self._connections
+        return s3_client(
+            endpoint,
+            access_key=place.s3_access_key,
+            secret_key=place.s3_secret_key,
+            patience=PATIENCE,
+        )
 
     def _put(self, keys: Mapping[str, DataKey], blob: tuple[str, bytes, str]) -> None:
         key, content, media_type = blob
@@ -339,21 +354,6 @@ def _cut(pieces: Iterable[bytes], byte_count: int) -> Iterator[bytes]:
         if byte_count and piece:
             yield piece[:byte_count]
             byte_count -= len(piece[:byte_count])
-
-
-def _client(connections: Connections, host: str, *, is_secure: bool) -> Minio:
-    return Minio(
-        host,
-        access_key=connections.s3_access_key,
-        secret_key=connections.s3_secret_key,
-        secure=is_secure,
-        region=REGION,
-        http_client=urllib3.PoolManager(
-            timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S),
-            retries=urllib3.Retry(total=1),
-            maxsize=2 * PARALLEL,
-        ),
-    )
 
 
 @contextmanager

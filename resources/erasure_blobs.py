@@ -1,16 +1,15 @@
 """Erasure in the object store: blobs, pieces of uploads, payloads that nothing names any more."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 import psycopg
-from minio import Minio
 from psycopg import sql
 
 from am_assets.streams.registry import Registry
 from resources.blobs import BlobStore
-from resources.connections import REGION, Connections
+from resources.connections import Connections
 from resources.erasure_lake import LakeErasure
 from resources.erasure_rows import Scope, note_table, noted
 from resources.hot import table_of
@@ -78,7 +77,8 @@ class BlobErasure:
             found |= self._of_whole_days(connection, scope)
             folders = [f"{name}/{scope.user_id}/" for name in FOLDERS] if scope.is_whole else []
             folders += [key for key in found if key.endswith("/")]
-            keys = {key for key in found if not key.endswith("/")} | set(self._listed(folders))
+            keys = {key for key in found if not key.endswith("/")}
+            keys.update(*map(self._blobs.listed, folders))
             keys -= self._still_named(connection, scope.user_id, sorted(keys))
             weighed = self._weighed(connection, scope.user_id, sorted(keys))
             self._blobs.remove_all(sorted(keys))
@@ -129,22 +129,6 @@ class BlobErasure:
         row = connection.execute(_BYTES, (user_id, list(keys))).fetchone()
         assert row is not None
         return Removed(*row)
-
-    def _listed(self, folders: Iterable[str]) -> list[str]:
-        place = self._connections
-        client = Minio(
-            place.s3_host,
-            access_key=place.s3_access_key,
-            secret_key=place.s3_secret_key,
-            secure=place.is_s3_secure,
-            region=REGION,
-        )
-        return [
-            found.object_name
-            for folder in folders
-            for found in client.list_objects(place.s3_bucket, prefix=folder, recursive=True)
-            if found.object_name and not found.is_dir
-        ]
 
 
 def _as_text(values: dict[str, object]) -> dict[str, str]:

@@ -54,6 +54,14 @@ def test_removing_makes_absent_and_may_be_done_twice(store: BlobStore, key: str)
     assert store.absent([key]) == {key}
 
 
+def test_a_folder_is_listed_with_all_below_it_and_nothing_beside_it(store: BlobStore) -> None:
+    user = uuid4().hex
+    keys = [f"blobs/{user}/s/2026-03-01/one", f"blobs/{user}/t/two"]
+    store.put_all([(key, b"x", "text/plain") for key in (*keys, f"blobs/{user}-2/three")])
+    assert sorted(store.listed(f"blobs/{user}/")) == keys
+    assert store.listed(f"blobs/{user}-3/") == []
+
+
 def test_a_presigned_address_takes_one_blob_and_gives_none(store: BlobStore, key: str) -> None:
     url = store.presigned_put(key, valid_for=timedelta(minutes=1))
     assert httpx.put(url, content=b"by the client").status_code == 200
@@ -78,6 +86,7 @@ def test_a_store_that_does_not_answer_is_unreachable_not_empty(
         lambda: nobody.get(key),
         lambda: nobody.facts(key),
         lambda: nobody.absent([key]),
+        lambda: nobody.listed("blobs/u/"),
         lambda: nobody.put_all([(key, b"x", "text/plain")]),
     ):
         with pytest.raises(BlobUnreachableError):
