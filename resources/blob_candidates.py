@@ -183,19 +183,22 @@ class Shelf:
     def _empty(self, one: Named, finder: Work, ends: Sequence[End], keep: timedelta) -> Candidate:
         looked_at = max(end.at for end in ends)
         what = f"{finder.name}, version {finder.version}, found nothing in it"
-        return Candidate(
-            user_id=one.user_id,
-            stream=self.stream.name,
-            blob_key=one.blob_key,
-            byte_count=one.byte_count,
-            begin=one.begin,
-            end=one.end,
-            ground=Ground.WITHOUT_FINDING,
-            reason=f"{what} on {looked_at.astimezone(UTC):%Y-%m-%d}",
-            due_at=looked_at + keep,
-        )
+        reason = f"{what} on {looked_at.astimezone(UTC):%Y-%m-%d}"
+        return self._candidate(one, Ground.WITHOUT_FINDING, reason, due_at=looked_at + keep)
 
     def _duplicate(self, one: Named, kept_key: str) -> Candidate:
+        reason = f"it looks like {kept_key}, which stays"
+        return self._candidate(one, Ground.NEAR_DUPLICATE, reason, kept_key=kept_key)
+
+    def _candidate(
+        self,
+        one: Named,
+        ground: Ground,
+        reason: str,
+        *,
+        due_at: datetime | None = None,
+        kept_key: str | None = None,
+    ) -> Candidate:
         return Candidate(
             user_id=one.user_id,
             stream=self.stream.name,
@@ -203,8 +206,9 @@ class Shelf:
             byte_count=one.byte_count,
             begin=one.begin,
             end=one.end,
-            ground=Ground.NEAR_DUPLICATE,
-            reason=f"it looks like {kept_key}, which stays",
+            ground=ground,
+            reason=reason,
+            due_at=due_at,
             kept_key=kept_key,
         )
 
