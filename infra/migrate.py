@@ -24,6 +24,7 @@ from am_assets.schemas import errors, postgres, roles, rollups, timeline
 from am_assets.streams.registry import REGISTRY, Registry
 from am_assets.streams.stream import Stream
 from infra.drift import find_drift
+from resources.advisory_locks import locked
 from resources.partitions import make_ahead
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -49,8 +50,7 @@ def upgrade(database_url: str, *, registry: Registry = REGISTRY) -> None:
 
     Raises: psycopg.Error or sqlalchemy.exc.SQLAlchemyError; nothing is then half done.
     """
-    with psycopg.connect(database_url, autocommit=True) as guard:
-        guard.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+    with locked(database_url, LOCK):
         _run_migrations(database_url)
         with psycopg.connect(database_url) as connection:
             apply_registry(connection, registry)

@@ -18,6 +18,7 @@ from psycopg.rows import class_row
 
 from am_assets.streams.registry import Registry
 from am_assets.streams.stream import Stream
+from resources.advisory_locks import locked
 from resources.blob_candidates import Shelf, days_and_shelves
 from resources.blob_plan import BlobRules, Candidate, Hold, Plan, is_held, make_plan
 from resources.blobs import BlobStore
@@ -342,10 +343,9 @@ class BlobRetention:
     def _turn(self) -> Iterator[psycopg.Connection]:
         with (
             removing(self._url),  # no backup or export is copying them
-            psycopg.connect(self._url, autocommit=True) as connection,
+            locked(self._url, LOCK_NUMBER) as connection,
         ):
-            connection.execute("SELECT pg_advisory_lock(%s)", (LOCK_NUMBER,))
-            yield connection  # its end lets go, also when the process is killed
+            yield connection
 
 
 def _is_covered(

@@ -4,7 +4,6 @@ A receipt in `am.publication` says what of a day is in the lake. An empty checks
 rows have changed since (the work queue writes it in the transaction that changes them).
 """
 
-import hashlib
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from psycopg.rows import class_row
 
 from am_assets.schemas.arrow import delta_schema
 from am_assets.streams.stream import Stream
+from resources.advisory_locks import locked, number_of
 from resources.connections import Connections
 from resources.hot import Fingerprint, HotStore, Snapshot, Span, connect, names_of
 from resources.lake_writing import writer_properties
@@ -257,20 +257,17 @@ class Lake:
         if lock in held:
             yield
             return
-        with psycopg.connect(self._url, autocommit=True) as guard:
-            guard.execute("SELECT pg_advisory_lock(%s)", (lock[1],))
+        with locked(*lock):
             held.add(lock)
             try:
-                yield  # the session's end lets go, also when the process is killed
+                yield
             finally:
                 held.remove(lock)
 
     @contextmanager
     def paused(self, streams: Iterable[Stream]) -> Iterator[None]:
         """While this lasts nobody changes these tables; whoever wants to waits."""
-        with psycopg.connect(self._url, autocommit=True) as guard:
-            for number in sorted(map(_lock_number, streams)):
-                guard.execute("SELECT pg_advisory_lock(%s)", (number,))
+        with locked(self._url, *sorted(map(_lock_number, streams))):
             yield
 
     def _ensure_table(self, stream: Stream) -> bool:
@@ -464,8 +461,7 @@ def mergeable(rows: pa.Table, stream: Stream, table: DeltaTable | None) -> pa.Ta
 
 
 def _lock_number(stream: Stream) -> int:
-    digest = hashlib.sha256(f"am.lake/{stream.name}".encode()).digest()
-    return int.from_bytes(digest[:8], "big", signed=True)
+    return number_of(f"am.lake/{stream.name}")
 
 
 def _files_of(table: DeltaTable, day: date) -> pa.Table:

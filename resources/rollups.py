@@ -5,7 +5,6 @@ keeps the roll-ups that it had: its rows are not there to make them from. When i
 published again, it is rolled up again.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from am_assets.schemas.rollups import (
     rollup_table,
 )
 from am_assets.streams.stream import Stream
+from resources.advisory_locks import number_of
 from resources.connections import Connections
 from resources.hot import Span, connect
 
@@ -123,8 +123,7 @@ class Rollups:
 @contextmanager
 def _only_one(connection: psycopg.Connection, stream: Stream) -> Iterator[None]:
     with connection.transaction():
-        digest = hashlib.sha256(f"am.rollups/{stream.name}".encode()).digest()
-        number = int.from_bytes(digest[:8], "big", signed=True)
+        number = number_of(f"am.rollups/{stream.name}")
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (number,))
         yield
 
