@@ -24,7 +24,7 @@ from deltalake import DeltaTable, WriterProperties, write_deltalake
 from am_assets.streams.stream import Stream
 from resources.connections import Connections
 from resources.erasure_rows import DOOR, EDGE, Scope, note, noted
-from resources.lake import Lake
+from resources.lake import Lake, left_days
 from resources.lake_folder import DAMAGED, LOG, LakeFolder
 from resources.retention import Retention
 from resources.table_locks import table_lock
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 DIGESTS = "out_day_digest"  # of `am_assets.out.day_digest`: a span of local time a row
 COUNTED = ("device_id", "day")
-_LEFT = "SELECT day FROM am.publication WHERE stream = %s AND left_hot_at IS NOT NULL"
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class LakeErasure:
         """
         found = self._found(stream, scope)
         with psycopg.connect(self._connections.database_url) as connection:
-            left = {day for (day,) in connection.execute(_LEFT, (stream.name,))}
+            left = {day for _, day in left_days(connection, [stream], begin=date.min, end=date.max)}
             for (device_id, day), count in found.items():
                 detail = json.dumps([device_id, day.isoformat()])
                 if day in left:
