@@ -99,6 +99,18 @@ def in_the_clear(database: psycopg.Connection[Any], raw: Raw, key: str, content:
     database.execute(INSERT_BLOB, (user_of(key), digest, key, len(content), False))
 
 
+@pytest.fixture
+def old_key(database: psycopg.Connection[Any], raw: Raw, key: str) -> str:
+    """The key of a blob from before there were keys to seal with."""
+    in_the_clear(database, raw, key, CONTENT)
+    return key
+
+
+@pytest.fixture
+def resealing(connections: Connections) -> Resealing:
+    return Resealing(connections)
+
+
 def test_the_content_is_not_in_the_object_store_and_its_facts_are_those_of_the_content(
     store: BlobStore, raw: Raw, key: str
 ) -> None:
@@ -238,34 +250,27 @@ def test_without_the_master_key_nothing_is_stored_in_the_clear_or_read(
 
 
 def test_a_blob_from_before_is_read_as_ever_until_it_is_sealed(
-    connections: Connections,
-    store: BlobStore,
-    raw: Raw,
-    database: psycopg.Connection[Any],
-    key: str,
-    user: str,
+    resealing: Resealing, store: BlobStore, raw: Raw, old_key: str, user: str
 ) -> None:
-    in_the_clear(database, raw, key, CONTENT)
-    assert store.get(key) == CONTENT
-    assert store.facts(key).byte_count == len(CONTENT)
-    assert b"".join(store.read(key, start=7, byte_count=70)) == CONTENT[7:77]
-    assert b"".join(store.read(key, byte_count=70)) == CONTENT[:70]
-    resealing = Resealing(connections)
+    assert store.get(old_key) == CONTENT
+    assert store.facts(old_key).byte_count == len(CONTENT)
+    assert b"".join(store.read(old_key, start=7, byte_count=70)) == CONTENT[7:77]
+    assert b"".join(store.read(old_key, byte_count=70)) == CONTENT[:70]
     (left,) = resealing.to_do(user)
     assert (left.in_the_clear, left.under_older_keys) == (1, 0)
     assert judge_sealing([left]).level == "note"
     assert resealing.run(user).sealed_count == 1
-    assert MARK not in raw.get(key)
-    assert store.get(key) == CONTENT
-    assert store.facts(key).media_type == "audio/wav"
+    assert MARK not in raw.get(old_key)
+    assert store.get(old_key) == CONTENT
+    assert store.facts(old_key).media_type == "audio/wav"
     assert resealing.to_do(user) == []
-    raw.put(key, CONTENT)  # from now on nobody can put it back in the clear
+    raw.put(old_key, CONTENT)  # from now on nobody can put it back in the clear
     with pytest.raises(BlobCorruptError):
-        store.get(key)
+        store.get(old_key)
 
 
 def test_a_large_dead_letter_from_before_is_sealed_too(
-    connections: Connections,
+    resealing: Resealing,
     store: BlobStore,
     raw: Raw,
     database: psycopg.Connection[Any],
@@ -279,7 +284,7 @@ def test_a_large_dead_letter_from_before_is_sealed_too(
         (uuid4(), user, datetime.now(UTC).date(), key),
     )
     assert store.get(key) == CONTENT
-    assert Resealing(connections).run(user).sealed_count == 1
+    assert resealing.run(user).sealed_count == 1
     assert MARK not in raw.get(key)
     assert store.get(key) == CONTENT
 
@@ -315,38 +320,30 @@ def test_resealing_puts_all_under_the_new_key_and_goes_on_where_it_broke_off(
 
 
 def test_a_damaged_blob_is_left_as_it_is_and_named(
-    connections: Connections,
-    store: BlobStore,
-    raw: Raw,
-    database: psycopg.Connection[Any],
-    key: str,
-    user: str,
+    resealing: Resealing, raw: Raw, old_key: str, user: str
 ) -> None:
-    in_the_clear(database, raw, key, CONTENT)
-    raw.put(key, CONTENT[:-1])
-    resealing = Resealing(connections)
+    raw.put(old_key, CONTENT[:-1])
     for _ in range(2):
-        assert resealing.run(user).damaged == [key]
-    assert raw.get(key) == CONTENT[:-1]
+        assert resealing.run(user).damaged == [old_key]
+    assert raw.get(old_key) == CONTENT[:-1]
 
 
 def test_a_blob_that_was_removed_meanwhile_is_not_brought_back(
-    connections: Connections,
+    resealing: Resealing,
     store: BlobStore,
     raw: Raw,
     database: psycopg.Connection[Any],
-    key: str,
+    old_key: str,
     user: str,
 ) -> None:
-    in_the_clear(database, raw, key, CONTENT)
-    second = key.replace("2026-03-01", "2026-03-02")
+    second = old_key.replace("2026-03-01", "2026-03-02")
     in_the_clear(database, raw, second, CONTENT)
 
     def erase(_: object) -> None:
         database.execute("DELETE FROM am.blob WHERE blob_key = %s", (second,))
         store.remove_all([second])
 
-    Resealing(connections).run(user, on_progress=erase)
+    resealing.run(user, on_progress=erase)
     with pytest.raises(BlobAbsentError):
         raw_or_absent(store, second)
 
