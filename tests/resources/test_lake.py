@@ -3,30 +3,18 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import psycopg
-import pytest
 from pydantic import Field
 
 from am_assets.schemas.postgres import table
 from am_assets.streams.digital import NOTE, Note
 from am_assets.streams.registry import REGISTRY
 from am_assets.streams.stream import Stream
-from resources.connections import Connections
 from resources.hot import HotStore
 from resources.lake import Lake, mark_stale
 from tests.planting import Garden, days_from, rows_of
 
 DAYS = days_from(date(2021, 6, 1))
 CONTENT = {"content": "Feed the starter", "note_type": "text"}
-
-
-@pytest.fixture
-def lake(connections: Connections) -> Lake:
-    return Lake(connections)
-
-
-@pytest.fixture
-def garden(connections: Connections) -> Garden:
-    return Garden(connections)
 
 
 def _at(day: date, hour: int = 8) -> datetime:

@@ -11,7 +11,6 @@ from psycopg import sql
 
 from am_assets.streams.registry import REGISTRY
 from am_assets.streams.stream import Stream
-from resources.connections import Connections
 from resources.hot import HotStore, table_of
 from resources.lake import Lake
 from resources.lake_check import Fault, LakeCheck, errors
@@ -27,11 +26,6 @@ DAYS = [date(2024, 5, 1) + timedelta(days=n) for n in range(3)]
 STREAMS: Iterator[Stream] = iter(
     [stream for stream in REGISTRY.raw if stream.name.startswith(("device.", "health."))]
 )
-
-
-@pytest.fixture
-def lake(connections: Connections) -> Lake:
-    return Lake(connections)
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from am_assets.streams.registry import REGISTRY
 from am_assets.streams.stream import Stream
 from infra.processes import processes_of
 from infra.stack import Stack
-from resources.connections import Connections
 from resources.lake import Lake
 from resources.lake_check import LakeCheck
 from resources.lake_folder import folder_of
@@ -36,16 +35,6 @@ pytestmark = pytest.mark.slow
 DAYS = days_from(date(2024, 2, 1))
 AT_ONCE = timedelta(0)
 RECEIPTS = "SELECT day, row_count, checksum, delta_version FROM am.publication WHERE stream = %s"
-
-
-@pytest.fixture
-def lake(connections: Connections) -> Lake:
-    return Lake(connections)
-
-
-@pytest.fixture
-def garden(connections: Connections) -> Garden:
-    return Garden(connections)
 
 
 def now() -> datetime:

@@ -34,18 +34,8 @@ class TaggedNote(Note):
 
 
 @pytest.fixture
-def lake(connections: Connections) -> Lake:
-    return Lake(connections)
-
-
-@pytest.fixture
 def retention(connections: Connections) -> Retention:
     return Retention(connections, REGISTRY)
-
-
-@pytest.fixture
-def garden(connections: Connections) -> Garden:
-    return Garden(connections)
 
 
 def at(day: date, hour: int = 8) -> datetime:
