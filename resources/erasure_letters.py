@@ -14,6 +14,7 @@ import psycopg
 
 from resources.blobs import BlobAbsentError, BlobStore
 from resources.erasure_rows import Scope
+from resources.hot import Span
 
 DAY = timedelta(days=1)
 ISO = re.compile(
@@ -68,8 +69,8 @@ def _widened(begin: datetime, end: datetime) -> tuple[datetime, datetime]:
 
 
 def _whole(day: date) -> tuple[datetime, datetime]:
-    begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    return begin, begin + DAY - timedelta(microseconds=1)
+    span = Span.of_day(day)
+    return span.begin, span.end - timedelta(microseconds=1)
 
 
 def _meets(begin: datetime, end: datetime, scope: Scope) -> bool:

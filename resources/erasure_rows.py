@@ -16,7 +16,7 @@ from psycopg import sql
 
 from am_assets.schemas.columns import columns
 from am_assets.streams.stream import Stream
-from resources.hot import table_of
+from resources.hot import Span, table_of
 from resources.lake import STALE
 
 DOOR = "erase"  # of the lines of the ledger that take off what was erased
@@ -51,9 +51,9 @@ class Scope:
 
     def has_all_of(self, day: date) -> bool:
         """Whether the whole UTC day is in it."""
-        begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
-        return (self.begin is None or self.begin <= begin) and (
-            self.end is None or self.end >= begin + timedelta(days=1)
+        span = Span.of_day(day)
+        return (self.begin is None or self.begin <= span.begin) and (
+            self.end is None or self.end >= span.end
         )
 
     def cut_days(self) -> list[date]:

@@ -37,8 +37,13 @@ class Span:
     @classmethod
     def of_day(cls, day: date) -> "Span":
         """The UTC day."""
-        begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
-        return cls(begin, begin + DAY)
+        return cls.of_days(day, day)
+
+    @classmethod
+    def of_days(cls, first: date, last: date) -> "Span":
+        """UTC days, both ends included."""
+        begin, end = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in (first, last))
+        return cls(begin, end + DAY)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ It does when received = stored + duplicate + rejected, and as many rows as were 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import Any
 
 import psycopg
@@ -147,8 +147,8 @@ def _count(
 ) -> list[tuple[str, str, date, int]]:
     wanted = sorted(days)
     query = sql.SQL(COUNTS).format(table_of(stream))
-    span = {"begin": _midnight(wanted[0]), "end": _midnight(wanted[-1] + timedelta(days=1))}
-    return connection.execute(query, span).fetchall()
+    span = Span.of_days(wanted[0], wanted[-1])
+    return connection.execute(query, {"begin": span.begin, "end": span.end}).fetchall()
 
 
 def _away(
@@ -158,8 +158,8 @@ def _away(
     if not sums:
         return {}
     streams = [registry[name] for name in {line.stream for line in sums} if name in registry]
-    last = max(line.day for line in sums) + timedelta(days=1)
-    span = Span(_midnight(min(line.day for line in sums)), _midnight(last))
+    days = {line.day for line in sums}
+    span = Span.of_days(min(days), max(days))
     return {(one.stream.name, day): one for one in reader.away(streams, span) for day in one.days}
 
 
@@ -176,7 +176,3 @@ def _left_counts(
         .aggregate([("user_id", "count")])
         .to_pylist()
     }
-
-
-def _midnight(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)

@@ -20,7 +20,7 @@ from am_assets.schemas.postgres import (
     rest_of,
 )
 from am_assets.streams.stream import Stream
-from resources.hot import connect
+from resources.hot import Span, connect
 
 AHEAD = timedelta(days=3)
 # Whoever waits for our lock makes all others wait: give up soon, and try again tomorrow.
@@ -166,7 +166,7 @@ def _making(stream: Stream, begin: datetime, end: datetime) -> tuple[str, ...]:
 
 
 def _drop_empty(connection: psycopg.Connection, stream: Stream, today: date) -> list[str]:
-    midnight = datetime(today.year, today.month, today.day, tzinfo=UTC)
+    midnight = Span.of_day(today).begin
     oldest = midnight - stream.keep_hot - DAY
     old = [p for p in read_parts(connection) if p.table == stream.table and p.end <= oldest]
     return [part.name for part in old if _drop(connection, stream, part)]

@@ -8,13 +8,14 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from resources.hot import Span
 from resources.places import Visit, visits
 
 Row = Mapping[str, Any]
@@ -56,7 +57,7 @@ class Offsets:
 
         Found by going there twice, as the offset may change on the way.
         """
-        utc = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        utc = Span.of_day(day).begin
         first = utc - self.at(utc)
         return utc - self.at(first)
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Literal
 
 import psycopg
@@ -224,10 +224,9 @@ def _sent_offsets(
         ).format(table_of(stream))
         for stream in streams
     )
-    midnight = _midnight(day)
-    end = midnight + timedelta(days=1) + FURTHEST
-    values = {"user": user_id, "begin": midnight - FURTHEST, "end": end}
-    span = Span(midnight - FURTHEST, end, user_id)
+    utc = Span.of_day(day)
+    span = Span(utc.begin - FURTHEST, utc.end + FURTHEST, user_id)
+    values = {"user": user_id, "begin": span.begin, "end": span.end}
     return [
         *snapshot.connection.execute(query, values).fetchall(),
         *_left_offsets(snapshot, streams, span),
@@ -254,11 +253,8 @@ def _device_offsets(
         "SELECT tz_offset_min, count(*) FROM am.device "
         "WHERE user_id = %s AND tz_offset_min IS NOT NULL GROUP BY 1"
     )
-    return [(_midnight(day), *row) for row in connection.execute(query, (user_id,))]
-
-
-def _midnight(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+    midnight = Span.of_day(day).begin
+    return [(midnight, *row) for row in connection.execute(query, (user_id,))]
 
 
 def _names(found: Sequence[Visit]) -> dict[Visit, str]:
