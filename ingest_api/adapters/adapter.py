@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import parse_qsl
 
+from ingest_api.adapters.text import fields_of
 from ingest_api.errors import Reason
 
 
@@ -37,8 +37,8 @@ class AppRequest:
 
     @property
     def form(self) -> dict[str, str]:
-        """The body's fields where it is a URL-encoded form; of repeated ones the last."""
-        return dict(parse_qsl(self.body.decode(errors="replace"), keep_blank_values=True))
+        """The body's fields where it is a URL-encoded form."""
+        return fields_of(self.body)
 
 
 @dataclass(frozen=True, kw_only=True)

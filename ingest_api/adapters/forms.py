@@ -7,6 +7,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import Field, File
 
 from ingest_api.adapters.adapter import AppRequest
+from ingest_api.adapters.text import text_of
 from ingest_api.errors import MalformedBodyError
 
 
@@ -37,4 +38,4 @@ def form_and_files(request: AppRequest) -> tuple[dict[str, str], list[tuple[str,
 
 
 def _text(value: bytes | None) -> str:
-    return (value or b"").decode(errors="replace")
+    return text_of(value or b"")

@@ -28,4 +28,6 @@ def body_fields(request: AppRequest) -> Any:
         return {}
     if text[:1] in (b"{", b"["):
         return read_json(text)
+    if b"=" not in text:
+        raise MalformedBodyError("the body is neither a form nor a JSON object")
     return request.form

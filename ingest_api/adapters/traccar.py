@@ -65,6 +65,8 @@ def _from_fields(sent: Mapping[str, Any], request: AppRequest) -> list[Event]:
         "heading_deg": known(given(sent, "bearing", "heading")),
         "speed_m_s": speed(given(sent, "speed"), KNOT),
     }
+    if not sent:  # somebody looks whether there is an answer
+        return []
     if columns["latitude"] is None and columns["longitude"] is None:
         return [_placeless(sent, columns)]
     here = fix(columns, sent)

@@ -8,6 +8,7 @@ from xml.etree.ElementTree import Element, ParseError  # defusedxml parses # nos
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
+from ingest_api.adapters.text import text_of
 from ingest_api.errors import Reason, RejectedError
 
 CSV_BEGIN = b"time,lat,lon"
@@ -30,7 +31,7 @@ def points_of(content: bytes) -> list[dict[str, str]]:
         return list(_gpx(content))
     if not is_track(content):
         raise RejectedError(Reason.BAD_VALUE, "this file is neither GPX nor GPSLogger's CSV")
-    rows = csv.DictReader(io.StringIO(content.removeprefix(BOM).decode(errors="replace")))
+    rows = csv.DictReader(io.StringIO(text_of(content.removeprefix(BOM))))
     return [
         {name: value for name, value in row.items() if isinstance(value, str) and value}
         for row in rows

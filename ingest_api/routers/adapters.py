@@ -16,6 +16,7 @@ from starlette.types import Message
 from am_assets.streams.registry import Registry
 from ingest_api.adapters.adapter import Adapter, AppRequest, Landed, Reply
 from ingest_api.adapters.catalog import ADAPTERS
+from ingest_api.adapters.text import BETWEEN, fields_of
 from ingest_api.app_requests import Received, arrival, understood, unreadable
 from ingest_api.auth import authorize
 from ingest_api.bodies import read_body
@@ -57,9 +58,14 @@ def split_token(path: str) -> tuple[str | None, str]:
 
 def without_token(told: AppRequest) -> tuple[AppRequest, str | None]:
     """A request without the tokens in its query, so that none is kept with data; and the first."""
-    query = {name: part for name, part in told.query.items() if not part.startswith(PREFIX)}
-    tokens = (part for part in told.query.values() if part.startswith(PREFIX))
+    found = {name: _tokens(value) for name, value in told.query.items()}
+    query = {name: value for name, value in told.query.items() if not found[name]}
+    tokens = (token for tokens in found.values() for token in tokens)
     return replace(told, query=query), next(tokens, None)
+
+
+def _tokens(value: str) -> list[str]:
+    return [part for part in value.split(BETWEEN) if part.startswith(PREFIX)]
 
 
 def _handler(adapter: Adapter, registry: Registry, secrets: Mapping[str, SecretStr]) -> Handler:
@@ -96,7 +102,7 @@ def _without_body(request: Request, tail: str) -> AppRequest:
         received_at=datetime.now(UTC),
         method=request.method,
         tail=tail,
-        query=dict(request.query_params),
+        query=fields_of(request.scope["query_string"]),
         headers=dict(request.headers),
     )
 

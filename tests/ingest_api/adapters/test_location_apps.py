@@ -205,6 +205,34 @@ def test_traccars_query_is_in_knots_and_its_reply_is_empty(
     assert rows_of(POWER, "battery_level, is_charging") == [(87, True)]
 
 
+def test_fields_that_come_twice_or_in_another_encoding_are_kept_whole(
+    client: httpx.Client, rows_of: RowsOf
+) -> None:
+    form = f"id=car&lat=60&lat=60&lon=30&timestamp={STAMP}&cell=1,2&cell=3,4&note=caf%E9".encode()
+    for door in ("/traccar", "/gpslogger"):
+        assert client.post(door, content=form).status_code == 200
+        assert client.get(f"{door}?{form.decode()}").status_code == 200
+    told = rows_of(GPS, "latitude, extra->>'cell', extra->>'note'")
+    assert told == 2 * [(60, "1,2;3,4", "café")]
+
+
+@pytest.mark.parametrize("door", ["/traccar", "/gpslogger", "/ulogger", "/opengts", "/colota"])
+def test_bytes_that_are_neither_form_nor_json_are_kept_as_they_came(
+    door: str, client: httpx.Client, letters_of: Letters
+) -> None:
+    assert client.post(door, content=b"\xff\xfe\x00 no form").status_code == 200
+    assert [(at, bytes(payload)) for at, _, payload in letters_of()] == [
+        (door, b"\xff\xfe\x00 no form")
+    ]
+
+
+def test_whoever_asks_traccars_address_for_an_answer_writes_nothing(
+    client: httpx.Client, letters_of: Letters, rows_of: RowsOf
+) -> None:
+    assert (client.get("/traccar").status_code, client.post("/traccar").status_code) == (200, 200)
+    assert (letters_of(), rows_of("device.metadata.raw", "ts")) == ([], [])
+
+
 @pytest.mark.parametrize(
     "stamp", [str(STAMP), f"{STAMP}000", "2024-01-01T00:00:00Z", "2024-01-01 00:00:00"]
 )
@@ -352,3 +380,6 @@ def test_a_token_in_the_query_lets_in_and_is_kept_nowhere(
     assert httpx.get(f"{base_url}/traccar", params=query).status_code == 200
     assert rows_of("device.sensor.gps.raw", "device_id, extra ? 'token'") == [("car", False)]
     assert httpx.get(f"{base_url}/traccar", params={**query, "token": "am_no"}).status_code == 401
+    twice = {**query, "timestamp": "1704067201", "token": ["other", token]}
+    assert httpx.get(f"{base_url}/traccar", params=twice).status_code == 200
+    assert rows_of(GPS, "device_id, extra ? 'token'") == [("car", False), ("car", False)]
