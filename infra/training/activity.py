@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from infra.weights import Wheel, opened_wheel
+from infra.weight_sources import Wheel
+from infra.weights import opened_wheel
 from models.activity import (
     FEATURE_NAMES,
     MODEL_FILE,

