@@ -20,6 +20,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 from pyarrow import fs
 
+from resources.lake_index import FileIndex
+
 PARALLEL = 8
 LARGEST_SHARE = 4  # of the limit: what one question may fill of it
 IN_USE_S = 60
@@ -100,29 +102,30 @@ class CopiedDataset(pads.FileSystemDataset):
 
     def __init__(
         self,
-        whole: pads.FileSystemDataset,
+        index: FileIndex,
         copies: LakeCopies,
         sizes: Mapping[str, int],
         *,
         only: pc.Expression | None,
     ) -> None:
         """Copies nothing yet. `only` holds for each row that is ever given away."""
+        whole = index.whole
         super().__init__(list(whole.get_fragments()), whole.schema, whole.format, whole.filesystem)
-        self._whole, self._copies, self._sizes, self._only = whole, copies, sizes, only
+        self._index, self._copies, self._sizes, self._only = index, copies, sizes, only
         # What was learnt of a file, such as where its columns are, stays with its fragment.
         self._near: dict[str, pads.Fragment] = {}
 
     def filter(self, expression: pc.Expression) -> Self:
         """The rows that are so besides."""
         only = _both(self._only, expression)
-        return type(self)(self._whole, self._copies, self._sizes, only=only)
+        return type(self)(self._index, self._copies, self._sizes, only=only)
 
     def scanner(self, columns: Any = None, **options: Any) -> pads.Scanner:  # type: ignore[override]
         """What reads the chosen rows; the other ways to read a dataset go by this one."""
         wanted = _both(self._only, options.pop("filter", None))
-        fragments: Any = list(self._whole.get_fragments(wanted))
+        fragments: Any = list(self._index.touched(wanted))
         touched = {fragment.path: self._sizes[fragment.path] for fragment in fragments}
-        self._copies.make(touched, self._whole.filesystem)
+        self._copies.make(touched, self.filesystem)
         near = [self._nearest(fragment) for fragment in fragments]
         found = pads.FileSystemDataset(near, self.schema, self.format, fs.LocalFileSystem())
         return found.scanner(columns=columns, filter=wanted, **options)

@@ -10,9 +10,9 @@ scans it never holds them, and no part of a question is computed over them.
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import Any
 
 import pyarrow as pa
@@ -27,8 +27,8 @@ from am_assets.streams.stream import Stream
 from resources.connections import REGION, Connections
 from resources.lake import Lake
 from resources.lake_copies import CopiedDataset, LakeCopies
+from resources.lake_index import FileIndex, within
 
-INSTANT = pa.timestamp("us", tz="UTC")
 # Writers may cut the names in a file's statistics; a name that is shorter than this is whole.
 WHOLE_NAME_BYTES = 32
 PARALLEL_LOOKS = 16
@@ -44,9 +44,14 @@ class Opened:
     """A table at one version. `sizes`: the bytes of each file, by its path."""
 
     version: int
-    dataset: pads.FileSystemDataset
+    index: FileIndex
     sizes: Mapping[str, int] = field(default_factory=dict)
     copies: LakeCopies | None = None
+
+    @property
+    def dataset(self) -> pads.FileSystemDataset:
+        """Everybody's rows."""
+        return self.index.whole
 
 
 class LakeFiles:
@@ -61,6 +66,7 @@ class LakeFiles:
         self._tables: dict[str, DeltaTable] = {}
         self._opened: dict[str, Opened] = {}
         self._files: fs.FileSystem | None = None
+        self._looking = ThreadPoolExecutor(PARALLEL_LOOKS)
 
     def open(self, stream: Stream) -> Opened:
         """The table as it is now; where there is none yet, no rows at version -1.
@@ -79,10 +85,11 @@ class LakeFiles:
 
     def open_all(self, streams: Iterable[Stream]) -> dict[str, Opened]:
         """The tables of many streams, by the streams' names. Raises: as `open` does."""
-        chosen = list(streams)
-        with ThreadPoolExecutor(PARALLEL_LOOKS) as pool:
-            found = pool.map(self.open, chosen)
-            return {stream.name: table for stream, table in zip(chosen, found, strict=True)}
+        return {name: look.result() for name, look in self.look(streams).items()}
+
+    def look(self, streams: Iterable[Stream]) -> dict[str, Future[Opened]]:
+        """The same, while something else is done."""
+        return {stream.name: self._looking.submit(self.open, stream) for stream in streams}
 
     def _newest(self, stream: Stream) -> DeltaTable | None:
         table = self._tables.get(stream.name)
@@ -119,8 +126,9 @@ class LakeFiles:
             for path, file in added.items()
         ]
         dataset = pads.FileSystemDataset(fragments, delta_schema(stream), form, files)
+        index = FileIndex.of(dataset, {path: file["partition.day"] for path, file in added.items()})
         sizes = {path: file["size_bytes"] for path, file in added.items()}
-        return Opened(table.version(), dataset, sizes, self._copies)
+        return Opened(table.version(), index, sizes, self._copies)
 
     def _place(self, stream: Stream) -> tuple[str, fs.FileSystem]:
         uri = self._lake.table_uri(stream)
@@ -136,7 +144,7 @@ def own(opened: Opened, user_id: str | None) -> pads.Dataset:
     """One user's rows; None = everybody's."""
     only = None if user_id is None else pc.field("user_id") == pc.scalar(user_id)
     if opened.copies is not None:
-        return CopiedDataset(opened.dataset, opened.copies, opened.sizes, only=only)
+        return CopiedDataset(opened.index, opened.copies, opened.sizes, only=only)
     return opened.dataset if only is None else opened.dataset.filter(only)
 
 
@@ -147,12 +155,7 @@ def _added(table: DeltaTable) -> Iterator[dict[str, Any]]:
 def _contents(file: dict[str, Any]) -> pc.Expression:
     """What is true of every row of a file."""
     day: date = file["partition.day"]
-    begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    truth = (
-        (pc.field("day") == pa.scalar(day, pa.date32()))
-        & (pc.field("ts") >= pa.scalar(begin, INSTANT))
-        & (pc.field("ts") < pa.scalar(begin + timedelta(days=1), INSTANT))
-    )
+    truth = within(day, day)
     whose = _whose(file.get("min.user_id"), file.get("max.user_id"))
     return truth if whose is None else truth & whose
 
@@ -168,10 +171,11 @@ def _whose(lowest: str | None, highest: str | None) -> pc.Expression | None:
     return (user >= pc.scalar(lowest)) & (user <= pc.scalar(highest))
 
 
-def _nothing(stream: Stream) -> pads.FileSystemDataset:
-    return pads.FileSystemDataset(
+def _nothing(stream: Stream) -> FileIndex:
+    nothing = pads.FileSystemDataset(
         [], delta_schema(stream), pads.ParquetFileFormat(), fs.LocalFileSystem()
     )
+    return FileIndex.of(nothing, {})
 
 
 def object_store(connections: Connections) -> fs.FileSystem:
