@@ -20,7 +20,7 @@ from infra.api import SERVER
 from infra.ports import choose_free
 from ingest_api.tokens import Scope, create_token
 from resources.connections import Connections
-from tests.keys import master_key_file
+from tests.variables import variables_of
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 SECTIONS: dict[str, list[str]] = {}
@@ -108,14 +108,7 @@ def serving(
         "AM_HOME": str(home),
         "AM_API_PORT": str(port),
         "AM_API_REPLICAS": str(replicas),
-        "AM_DATABASE_URL": connections.database_url,
-        "AM_S3_ENDPOINT": connections.s3_endpoint,
-        "AM_MASTER_KEY_FILE": master_key_file(connections),
-        "AM_S3_ACCESS_KEY": connections.s3_access_key,
-        "AM_S3_SECRET_KEY": connections.s3_secret_key,
-        "AM_S3_BUCKET": connections.s3_bucket,
-        "AM_LAKE_URI": connections.lake_uri,
-        "AM_VECTORS_URI": connections.vectors_uri,
+        **variables_of(connections),
     }
     with subprocess.Popen([sys.executable, "-m", SERVER], env=environment) as process:
         _wait_ready(port)

@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expec
 from infra.ports import choose_free
 from ingest_api.pairing import create_invite
 from resources.connections import Connections
-from tests.keys import master_key_file
+from tests.variables import variables_of
 
 PHONE: dict[str, Any] = {
     "viewport": {"width": 390, "height": 844},
@@ -56,14 +56,7 @@ class Api:
             "AM_HOME": str(self.home),
             "AM_API_PORT": str(self.port),
             "AM_API_MAX_BODY_MB": "1",
-            "AM_DATABASE_URL": found.database_url,
-            "AM_S3_ENDPOINT": found.s3_endpoint,
-            "AM_MASTER_KEY_FILE": master_key_file(found),
-            "AM_S3_ACCESS_KEY": found.s3_access_key,
-            "AM_S3_SECRET_KEY": found.s3_secret_key,
-            "AM_S3_BUCKET": found.s3_bucket,
-            "AM_LAKE_URI": found.lake_uri,
-            "AM_VECTORS_URI": found.vectors_uri,
+            **variables_of(found),
             **self.settings,
         }
         command = [sys.executable, "-m", "ingest_api.serve"]

@@ -20,7 +20,7 @@ from ingest_api.pairing import code_sha256, create_invite
 from ingest_api.tokens import list_tokens
 from resources.connections import Connections
 from tests.browser.conftest import PHONE, Api, paired, write_note
-from tests.keys import master_key_file
+from tests.variables import variables_of
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -43,11 +43,7 @@ def test_the_qr_code_of_am_pair_pairs_a_browser_with_one_tap(
     user: str,
 ) -> None:
     environment = os.environ | {
-        "AM_DATABASE_URL": connections.database_url,
-        "AM_S3_ENDPOINT": connections.s3_endpoint,
-        "AM_MASTER_KEY_FILE": master_key_file(connections),
-        "AM_S3_ACCESS_KEY": connections.s3_access_key,
-        "AM_S3_SECRET_KEY": connections.s3_secret_key,
+        **variables_of(connections),
     }
     command = [sys.executable, "-m", "infra.cli", "pair", "--user", user, "--url", api.url]
     told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)

@@ -22,10 +22,10 @@ from infra.commands.search import app as search_app
 from infra.commands.sql import app as sql_app
 from resources.connections import Connections
 from resources.vectors import VectorStore
-from tests.keys import master_key_file
 from tests.resources import moments_data
 from tests.resources.rows import insert, landing
 from tests.resources.trino_facade import facade
+from tests.variables import variables_of
 
 NOON = datetime(2022, 9, 4, 12, tzinfo=UTC)
 DAY = date(2022, 9, 4)
@@ -53,14 +53,7 @@ def ask(filled: Connections, tmp_path: Path) -> Ask:
     """Runs a command against the stores; the models folder is empty."""
     place = {
         "AM_HOME": str(tmp_path / "home"),
-        "AM_DATABASE_URL": filled.database_url,
-        "AM_S3_ENDPOINT": filled.s3_endpoint,
-        "AM_MASTER_KEY_FILE": master_key_file(filled),
-        "AM_S3_ACCESS_KEY": filled.s3_access_key,
-        "AM_S3_SECRET_KEY": filled.s3_secret_key,
-        "AM_S3_BUCKET": filled.s3_bucket,
-        "AM_LAKE_URI": filled.lake_uri,
-        "AM_VECTORS_URI": filled.vectors_uri,
+        **variables_of(filled),
         "AM_MODELS_DIR": str(tmp_path / "weights"),
         "AM_COMPUTE": "local",
     }

@@ -18,8 +18,8 @@ from infra.sizes import judge, size, told_lines
 from resources.connections import Connections
 from resources.growth import DayTotal
 from resources.work import State
-from tests.keys import master_key_file
 from tests.resources.stored_blobs import Shelf
+from tests.variables import variables_of
 
 NOON = datetime(2026, 2, 4, 12, tzinfo=UTC)
 Ask = Callable[..., Result]
@@ -30,14 +30,7 @@ FACTS = {"sample_rate_hz": 16_000, "channels": 1, "duration_ms": 3_000}
 def ask(connections: Connections, tmp_path: Path) -> Ask:
     place = {
         "AM_HOME": str(tmp_path),
-        "AM_DATABASE_URL": connections.database_url,
-        "AM_S3_ENDPOINT": connections.s3_endpoint,
-        "AM_S3_ACCESS_KEY": connections.s3_access_key,
-        "AM_S3_SECRET_KEY": connections.s3_secret_key,
-        "AM_S3_BUCKET": connections.s3_bucket,
-        "AM_LAKE_URI": connections.lake_uri,
-        "AM_VECTORS_URI": connections.vectors_uri,
-        "AM_MASTER_KEY_FILE": master_key_file(connections),
+        **variables_of(connections),
     }
 
     def run(app: typer.Typer, *arguments: str, **env: str) -> Result:

@@ -8,7 +8,7 @@ from infra.commands.connect import app, qr_code
 from ingest_api.adapters.catalog import ADAPTERS
 from ingest_api.tokens import token_sha256
 from resources.connections import Connections
-from tests.keys import master_key_file
+from tests.variables import variables_of
 
 GIVEN = ["--url", "https://am.example/", "--token", "am_given"]
 
@@ -47,11 +47,7 @@ def test_a_new_token_may_write_as_its_device_and_no_more(connections: Connection
         app,
         ["colota", "--user", "u-connect", "--device", "pixel"],
         env={
-            "AM_DATABASE_URL": connections.database_url,
-            "AM_S3_ENDPOINT": connections.s3_endpoint,
-            "AM_MASTER_KEY_FILE": master_key_file(connections),
-            "AM_S3_ACCESS_KEY": connections.s3_access_key,
-            "AM_S3_SECRET_KEY": connections.s3_secret_key,
+            **variables_of(connections),
         },
     )
     assert told.exit_code == 0, told.output

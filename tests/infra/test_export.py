@@ -30,7 +30,6 @@ from infra.export import Export
 from infra.export_folder import MANIFEST, ExportFolder, Manifest
 from infra.export_tables import LEFT_OUT, SECRET, left_out, user_tables
 from infra.importing import IMPORTED, LEDGER, NOT_IMPORTED, Import
-from infra.stack import Stack
 from resources.blobs import BlobStore
 from resources.connections import Connections
 from resources.hot import Span
@@ -43,6 +42,7 @@ from tests.infra.homes import PROJECT, elsewhere
 from tests.planting import Garden, rows_of
 from tests.resources.moments_data import DIMENSION, moment, table
 from tests.resources.rows import insert, lineage
+from tests.variables import variables_of
 
 pytestmark = pytest.mark.slow
 
@@ -428,18 +428,10 @@ def test_a_manifest_that_leads_out_of_the_export_is_refused(tmp_path: Path) -> N
 
 
 def test_the_command_exports_and_without_the_master_key_says_what_is_missing(
-    planted: Connections, stack: Stack, tmp_path: Path
+    planted: Connections, tmp_path: Path
 ) -> None:
-    env = os.environ | {
-        "AM_HOME": str(tmp_path / "nowhere"),
-        "AM_DATABASE_URL": planted.database_url,
-        "AM_S3_ENDPOINT": planted.s3_endpoint,
-        "AM_S3_ACCESS_KEY": planted.s3_access_key,
-        "AM_S3_SECRET_KEY": planted.s3_secret_key,
-        "AM_S3_BUCKET": planted.s3_bucket,
-        "AM_LAKE_URI": planted.lake_uri,
-        "AM_VECTORS_URI": planted.vectors_uri,
-    }
+    env = {**os.environ, **variables_of(planted), "AM_HOME": str(tmp_path / "nowhere")}
+    key_file = env.pop("AM_MASTER_KEY_FILE")
     folder = ExportFolder(tmp_path / "out")
     words = ("export", "--user", "ada", "--to", str(folder.root))
     command = [sys.executable, "-m", "infra.cli", *words]
@@ -454,7 +446,7 @@ def test_the_command_exports_and_without_the_master_key_says_what_is_missing(
     assert code == 1
     assert "master key" in said
     assert folder.manifest() is None
-    code, said = told(AM_MASTER_KEY_FILE=str(stack.home.root / "master.key"))
+    code, said = told(AM_MASTER_KEY_FILE=key_file)
     assert code == 0, said
     assert "1 blobs of ada" in said
     assert folder.manifest() is not None

@@ -24,7 +24,7 @@ from resources.blobs import BlobStore
 from resources.connections import Connections
 from resources.keys import KeyRing
 from resources.master_keys import new_master_key
-from tests.keys import master_key_file
+from tests.variables import master_key_file, variables_of
 
 KEY = "blobs/ada/s/2026-03-01/one"
 Run = Callable[..., Result]
@@ -34,14 +34,8 @@ Run = Callable[..., Result]
 def place(connections: Connections, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Connections:
     """The module's stores with a copy of the master key, which the tests may renew."""
     shutil.copy(master_key_file(connections), tmp_path / "master.key")
-    settings = {
-        "AM_HOME": str(tmp_path),
-        "AM_DATABASE_URL": connections.database_url,
-        "AM_S3_ENDPOINT": connections.s3_endpoint,
-        "AM_S3_ACCESS_KEY": connections.s3_access_key,
-        "AM_S3_SECRET_KEY": connections.s3_secret_key,
-        "AM_S3_BUCKET": connections.s3_bucket,
-    }
+    settings = {**variables_of(connections), "AM_HOME": str(tmp_path)}
+    del settings["AM_MASTER_KEY_FILE"]  # the copy lies where it is looked for by itself
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     with psycopg.connect(connections.database_url, autocommit=True) as database:

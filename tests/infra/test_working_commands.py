@@ -11,9 +11,9 @@ import pytest
 from am_assets.streams.digital import NOTE
 from resources.connections import Connections
 from resources.lake import Lake
-from tests.keys import master_key_file
 from tests.models.media import tiny_weights
 from tests.planting import Garden, rows_of
+from tests.variables import variables_of
 
 pytestmark = pytest.mark.slow
 DAY = date(2022, 11, 6)
@@ -26,14 +26,7 @@ def _process(
 ) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {
         "AM_HOME": "/nowhere",
-        "AM_DATABASE_URL": connections.database_url,
-        "AM_S3_ENDPOINT": connections.s3_endpoint,
-        "AM_MASTER_KEY_FILE": master_key_file(connections),
-        "AM_S3_ACCESS_KEY": connections.s3_access_key,
-        "AM_S3_SECRET_KEY": connections.s3_secret_key,
-        "AM_S3_BUCKET": connections.s3_bucket,
-        "AM_LAKE_URI": connections.lake_uri,
-        "AM_VECTORS_URI": connections.vectors_uri,
+        **variables_of(connections),
         "AM_MODELS_DIR": str(weights),
         "AM_MODELS_PROFILE": "tiny",
         "AM_COMPUTE": "local",

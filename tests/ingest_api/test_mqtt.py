@@ -36,7 +36,7 @@ from ingest_api.mqtt_rules import (
 from resources.connections import Connections
 from tests.ingest_api.adapters.test_adapters import NOW
 from tests.ingest_api.founding.test_database_down import allow
-from tests.keys import master_key_file
+from tests.variables import variables_of
 
 SECRET = "correct horse battery"
 TST = 1704067200
@@ -145,12 +145,7 @@ def subscriber(
     settings = {
         "HOME": str(tmp_path),
         "AM_HOME": str(tmp_path / "am"),
-        "AM_DATABASE_URL": connections.database_url,
-        "AM_S3_ENDPOINT": connections.s3_endpoint,
-        "AM_MASTER_KEY_FILE": master_key_file(connections),
-        "AM_S3_ACCESS_KEY": connections.s3_access_key,
-        "AM_S3_SECRET_KEY": connections.s3_secret_key,
-        "AM_S3_BUCKET": connections.s3_bucket,
+        **variables_of(connections),
         "AM_MQTT_URL": f"mqtt://127.0.0.1:{broker.port}",
         "AM_MQTT_USERS": json.dumps({"jane": user, "jane/tablet": f"{user}/kitchen"}),
         "AM_OWNTRACKS_SECRETS": json.dumps({user: SECRET}),

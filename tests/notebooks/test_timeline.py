@@ -16,8 +16,8 @@ from am_assets.streams.motion import ACTIVITY, WINDOWS
 from am_assets.streams.position import GPS_FIX
 from am_assets.streams.text import TRANSCRIPT
 from resources.connections import Connections
-from tests.keys import master_key_file
 from tests.resources.rows import insert, landing, lineage
+from tests.variables import variables_of
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "timeline.ipynb"
 DAY = date(2033, 1, 4)
@@ -36,14 +36,7 @@ def run(
     """Execute it against the stores; returns all that it printed and showed."""
     for name, value in {
         "AM_HOME": str(folder / "home"),
-        "AM_DATABASE_URL": connections.database_url,
-        "AM_S3_ENDPOINT": connections.s3_endpoint,
-        "AM_MASTER_KEY_FILE": master_key_file(connections),
-        "AM_S3_ACCESS_KEY": connections.s3_access_key,
-        "AM_S3_SECRET_KEY": connections.s3_secret_key,
-        "AM_S3_BUCKET": connections.s3_bucket,
-        "AM_LAKE_URI": connections.lake_uri,
-        "AM_VECTORS_URI": connections.vectors_uri,
+        **variables_of(connections),
         "MPLCONFIGDIR": str(folder / "matplotlib"),
     }.items():
         patch.setenv(name, value)

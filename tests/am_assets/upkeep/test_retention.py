@@ -18,8 +18,8 @@ from am_assets.upkeep.retention import retention_asset
 from infra.commands.retention import app
 from resources.compute import LocalCompute, ModelChoice
 from resources.connections import Connections
-from tests.keys import master_key_file
 from tests.planting import Garden, days_from
+from tests.variables import variables_of
 
 DAYS = days_from(date(2021, 9, 1))
 CONTENT = {"content": "Feed the starter", "note_type": "text"}
@@ -94,13 +94,7 @@ def test_the_command_tells_what_would_leave_and_lets_it_leave(tools: Tools, tmp_
     place = tools.lake.connections
     env = {
         "AM_HOME": str(tmp_path / "home"),
-        "AM_DATABASE_URL": place.database_url,
-        "AM_S3_ENDPOINT": place.s3_endpoint,
-        "AM_MASTER_KEY_FILE": master_key_file(place),
-        "AM_S3_ACCESS_KEY": place.s3_access_key,
-        "AM_S3_SECRET_KEY": place.s3_secret_key,
-        "AM_S3_BUCKET": place.s3_bucket,
-        "AM_LAKE_URI": place.lake_uri,
+        **variables_of(place),
     }
     asked = CliRunner().invoke(app, ["--dry-run", "--json"], env=env)
     mine = [one for one in json.loads(asked.stdout) if one["day"] == day.isoformat()]

@@ -16,7 +16,7 @@ from ingest_api.pairing import code_sha256, create_invite
 from ingest_api.tokens import Scope
 from resources.connections import Connections
 from tests.ingest_api.test_bad_input import GOOD, PATH
-from tests.keys import master_key_file
+from tests.variables import variables_of
 
 
 def exchange(url: str, code: str, device: str = "watch") -> httpx.Response:
@@ -114,11 +114,7 @@ def test_am_pair_prints_a_code_and_nothing_else(
     base_url: str, connections: Connections, user: str
 ) -> None:
     environment = os.environ | {
-        "AM_DATABASE_URL": connections.database_url,
-        "AM_S3_ENDPOINT": connections.s3_endpoint,
-        "AM_MASTER_KEY_FILE": master_key_file(connections),
-        "AM_S3_ACCESS_KEY": connections.s3_access_key,
-        "AM_S3_SECRET_KEY": connections.s3_secret_key,
+        **variables_of(connections),
     }
     command = [sys.executable, "-m", "infra.cli", "pair", "--user"]
     told = subprocess.run(

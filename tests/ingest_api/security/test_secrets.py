@@ -24,7 +24,7 @@ from ingest_api.redaction import RedactingFormatter, redact
 from resources.connections import Connections
 from tests.ingest_api.security.conftest import Serve
 from tests.ingest_api.test_bad_input import GOOD, PATH
-from tests.keys import master_key_file
+from tests.variables import variables_of
 
 TOKENS = st.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-", min_size=43)
 
@@ -42,12 +42,7 @@ def api(connections: Connections, home: Path, **settings: str) -> Iterator[tuple
         **kept,
         "AM_HOME": str(home),
         "AM_API_PORT": str(port),
-        "AM_DATABASE_URL": connections.database_url,
-        "AM_S3_ENDPOINT": connections.s3_endpoint,
-        "AM_MASTER_KEY_FILE": master_key_file(connections),
-        "AM_S3_ACCESS_KEY": connections.s3_access_key,
-        "AM_S3_SECRET_KEY": connections.s3_secret_key,
-        "AM_S3_BUCKET": connections.s3_bucket,
+        **variables_of(connections),
         **settings,
     }
     command = [sys.executable, "-m", "ingest_api.serve"]

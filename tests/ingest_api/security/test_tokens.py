@@ -12,7 +12,7 @@ import pytest
 from ingest_api.tokens import PREFIX
 from resources.connections import Connections
 from tests.ingest_api.test_bad_input import GOOD, PATH
-from tests.keys import master_key_file
+from tests.variables import variables_of
 
 Key = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -21,11 +21,7 @@ Key = Callable[..., subprocess.CompletedProcess[str]]
 def key(connections: Connections) -> Key:
     """Runs `am key`."""
     environment = os.environ | {
-        "AM_DATABASE_URL": connections.database_url,
-        "AM_S3_ENDPOINT": connections.s3_endpoint,
-        "AM_MASTER_KEY_FILE": master_key_file(connections),
-        "AM_S3_ACCESS_KEY": connections.s3_access_key,
-        "AM_S3_SECRET_KEY": connections.s3_secret_key,
+        **variables_of(connections),
     }
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
