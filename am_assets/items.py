@@ -19,7 +19,8 @@ from resources.hot import Span, table_of
 from resources.lake import DayLeftError, left_days
 from resources.sequences import Links, sequences
 from resources.whole import WholeSnapshot, WholeStore
-from resources.work import HOUR, Claimed, Unit, read_links
+from resources.work import Claimed
+from resources.work_items import HOUR, Unit, read_links
 
 Row = dict[str, Any]
 Key = tuple[str, UUID]

@@ -16,7 +16,7 @@ from psycopg.rows import class_row
 from am_assets.derived.catalog import downstream_of
 from am_assets.derived.enrichment import Enrichment
 from am_assets.process import Counts, Progress, Tools, process
-from resources.work import Recent
+from resources.work_items import Recent
 
 RUN_ID = "hot"  # of the rows that no Dagster run made
 LIVE_FOR = timedelta(minutes=5)  # what could not be done so long after it landed is backlog

@@ -36,7 +36,8 @@ from resources.lake import Lake, Published, left_days
 from resources.retention import HeldError, Retention, UnsettledError
 from resources.vectors import VectorStore
 from resources.whole import WholeStore
-from resources.work import DAY, Claimed, Recent, Settled, State, WorkQueue, WorkSession
+from resources.work import DAY, Claimed, Settled, State, WorkQueue, WorkSession
+from resources.work_items import Recent
 
 LOADERS: Mapping[Task, Callable[[Compute], Model]] = {
     Task.VOICE_ACTIVITY: lambda compute: compute.voice_activity(),

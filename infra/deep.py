@@ -30,7 +30,8 @@ from resources.ledger import read_ledger
 from resources.references import References, lost_items, make_pending
 from resources.vector_upkeep import VectorUpkeep
 from resources.whole import WholeStore
-from resources.work import Unit, WorkQueue
+from resources.work import WorkQueue
+from resources.work_items import Unit
 
 PARALLEL = 4
 RUN = "am doctor --deep"

@@ -18,7 +18,8 @@ from resources.blob_plan import Candidate, Ground, Shot, repeats
 from resources.blobs import BlobAbsentError, BlobCorruptError, BlobStore
 from resources.hot import RowReader, Span
 from resources.look import look_of
-from resources.work import State, Work
+from resources.work import State
+from resources.work_items import Work
 
 ENDED = (State.DONE, State.EMPTY)
 Item = tuple[str, UUID]

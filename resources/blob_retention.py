@@ -25,7 +25,7 @@ from resources.blobs import BlobStore
 from resources.growth import used_bytes
 from resources.hot import RowReader, table_of
 from resources.removals import removing
-from resources.work import Work
+from resources.work_items import Work
 
 BATCH = 200  # blobs that are decided on, and gone, before the next are
 LOCK_NUMBER = 0x616D5F626C6F6273  # of the one who removes

@@ -1,4 +1,4 @@
-"""The work queue: which items an enrichment has to do, who does them now, and how they ended.
+"""The work queue: who does which of an enrichment's items now, and how they ended.
 
 An item belongs to the database session that claimed it. A session that is gone (its process was
 killed, the database was) owns nothing any more, so its items can be claimed at once.
@@ -6,11 +6,11 @@ killed, the database was) owns nothing any more, so its items can be claimed at 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Protocol
-from uuid import UUID, uuid5
+from typing import Any
+from uuid import UUID
 
 import psycopg
 from psycopg import sql
@@ -20,23 +20,13 @@ from psycopg.types.json import Json
 from am_assets.schemas.columns import ColumnType, columns
 from am_assets.schemas.postgres import qualified
 from am_assets.streams.stream import Stream
-from resources.hot import Span, table_of
+from resources.hot import table_of
 from resources.lake import hold_hot, mark_stale
-from resources.sequences import Link, fingerprint, sequences
+from resources.work_items import Recent, Unit, Work, enqueue
 
-NAMESPACE = UUID("7f0c2f4e-6c0e-5b0a-9d53-4b7a1c9a5a10")  # of the ids that AM makes itself
 DAY = timedelta(days=1)  # a derived row lies within a day of the row it was made from
 MAX_CLAIMS = 8  # workers also die with their machine or database, not only of an item
 GONE = "gone"  # the fingerprint of an item whose source row was replaced by none
-HOUR = timedelta(hours=1)
-
-
-class Unit(StrEnum):
-    """What one item is."""
-
-    ROW = "row"  # one row of a source
-    HOUR = "hour"  # all rows of one device in one hour of a UTC day
-    SEQUENCE = "sequence"  # rows that follow each other closely: the first stands for all of them
 
 
 class State(StrEnum):
@@ -46,40 +36,6 @@ class State(StrEnum):
     EMPTY = "empty"
     FAILED = "failed"
     BLOCKED = "blocked"
-
-
-class Work(Protocol):
-    """What the queue has to know of an enrichment. `output` None = its rows are not in a table."""
-
-    @property
-    def name(self) -> str:
-        """Under which its items are kept."""
-        ...
-
-    @property
-    def version(self) -> int:
-        """Each has items of its own."""
-        ...
-
-    @property
-    def output(self) -> Stream | None:
-        """Where its rows go."""
-        ...
-
-    @property
-    def sources(self) -> tuple[Stream, ...]:
-        """Where its items come from."""
-        ...
-
-    @property
-    def unit(self) -> Unit:
-        """What one item is."""
-        ...
-
-    @property
-    def overlap(self) -> timedelta:
-        """How far an hour looks into the next."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -121,22 +77,6 @@ class Worker:
 
     pid: int
     started: datetime
-
-
-@dataclass(frozen=True)
-class Recent:
-    """One user's rows that were received since; of hours, those from the hour before that on.
-
-    What is left out of it is backlog.
-    """
-
-    user_id: str
-    since: datetime
-
-    @property
-    def first_hour(self) -> datetime:
-        """The first hour that is not backlog."""
-        return self.since.astimezone(UTC).replace(minute=0, second=0, microsecond=0) - HOUR
 
 
 @dataclass(frozen=True)
@@ -203,13 +143,7 @@ class WorkSession:
 
         `recent` looks at no others. Returns how many became pending.
         """
-        add = {
-            Unit.ROW: self._enqueue_rows,
-            Unit.HOUR: self._enqueue_hours,
-            Unit.SEQUENCE: self._enqueue_sequences,
-        }[work.unit]
-        with self.connection.transaction():
-            return sum(add(work, source, day, recent) for source in work.sources)
+        return enqueue(self.connection, work, day, recent=recent)
 
     def claim(
         self, work: Work, day: date, limit: int, *, recent: Recent | None = None
@@ -283,71 +217,6 @@ class WorkSession:
         ).fetchone()
         assert row is not None
         return int(row[0])
-
-    def _enqueue_rows(self, work: Work, source: Stream, day: date, recent: Recent | None) -> int:
-        # A raw row never changes; a derived one is received anew when it is computed again.
-        mark = "received_at::text" if source.is_derived else "''"
-        only = "AND user_id = %(user)s AND received_at >= %(since)s" if recent else ""
-        query = (
-            "INSERT INTO am.work_item (enrichment, version, user_id, item_id, source_stream, "
-            "device_id, day, ts, fingerprint) "
-            "SELECT DISTINCT ON (user_id, event_id) %(name)s, %(version)s, user_id, event_id, "
-            f"%(source)s, device_id, %(day)s, ts, {mark} FROM {{}} "
-            f"WHERE ts >= %(begin)s AND ts < %(end)s {only} ORDER BY user_id, event_id, ts DESC "
-            + _REOPEN
-        )
-        values = {**_source_values(work, source, day), "day": day, **_recent_values(recent)}
-        return self.connection.execute(sql.SQL(query).format(table_of(source)), values).rowcount
-
-    def _enqueue_hours(self, work: Work, source: Stream, day: date, recent: Recent | None) -> int:
-        values = {**_source_values(work, source, day), "overlap": work.overlap}
-        only = sql.SQL("AND user_id = %(user)s" if recent else "")
-        if recent:
-            values |= _recent_values(recent)
-            values["begin"] = max(values["begin"], recent.first_hour)
-        hours = self.connection.execute(
-            sql.SQL(_HOURS).format(source=table_of(source), only=only), values
-        ).fetchall()
-        cursor = self.connection.cursor()
-        cursor.executemany(
-            "INSERT INTO am.work_item (enrichment, version, user_id, item_id, source_stream, "
-            "device_id, day, ts, fingerprint) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) "
-            + _REOPEN,
-            [
-                (
-                    *(work.name, work.version, user, hour_id(source, user, device, hour)),
-                    *(source.name, device, day, hour),
-                    f"{count} rows until {newest.isoformat()}",
-                )
-                for user, device, hour, count, newest in hours
-            ],
-        )
-        return cursor.rowcount if hours else 0
-
-    def _enqueue_sequences(
-        self, work: Work, source: Stream, day: date, recent: Recent | None
-    ) -> int:
-        """Every row is an item; all but the first of a sequence end as empty at once.
-
-        But for those from which something was derived when they stood for themselves.
-        """
-        assert work.output is not None
-        span = replace(Span.of_day(day), user_id=recent.user_id if recent else None)
-        found = sequences(read_links(self.connection, source, span))
-        chosen = [
-            one
-            for one in found
-            if recent is None or any(link.received_at >= recent.since for link in one)
-        ]
-        rows = [
-            (link, f"follows {one[0].event_id}" if place else fingerprint(one), place > 0)
-            for one in chosen
-            for place, link in enumerate(one)
-        ]
-        values = {**_source_values(work, source, day), "day": day, **_arrays(rows)}
-        query = sql.SQL(_SEQUENCES).format(output=table_of(work.output))
-        states = self.connection.execute(query + sql.SQL(_REOPEN + _TELL_STATE), values).fetchall()
-        return states.count(("pending",))
 
     def _give_up(self, work: Work, day: date) -> None:
         self.connection.execute(
@@ -443,29 +312,9 @@ class WorkSession:
         return self.worker.pid, self.worker.started
 
 
-def read_links(connection: psycopg.Connection, source: Stream, span: Span) -> list[Link]:
-    """The span's rows as links of sequences. The source's rows have a `duration_ms`."""
-    cursor = connection.cursor(row_factory=class_row(Link))
-    return cursor.execute(
-        sql.SQL(_LINKS).format(table_of(source)),
-        {
-            "begin": span.begin,
-            "end": span.end,
-            "user": span.user_id,
-            "device": span.device_id,
-        },
-    ).fetchall()
-
-
 def near_days(days: Iterable[date]) -> set[date]:
     """The days on which rows may lie that are made from rows of these days."""
     return {day + step for day in days for step in (-DAY, timedelta(0), DAY)}
-
-
-def hour_id(source: Stream, user_id: str, device_id: str, hour: datetime) -> UUID:
-    """The id of the item that is one device's hour."""
-    start = hour.astimezone(UTC).isoformat()
-    return uuid5(NAMESPACE, "\x1f".join(("hour", source.name, user_id, device_id, start)))
 
 
 _ITEM = "enrichment = %s AND version = %s AND user_id = %s AND item_id = %s"
@@ -481,56 +330,6 @@ _IS_RECENT = (
     "AND s.device_id = work_item.device_id AND s.ts = work_item.ts "
     "AND s.event_id = work_item.item_id AND s.received_at >= %s))"
 )
-_REOPEN = (
-    "ON CONFLICT (enrichment, version, user_id, item_id) DO UPDATE SET "
-    # Who is at it loses it: the source is not what it was.
-    "state = CASE am.work_item.state WHEN 'running' THEN 'pending' ELSE excluded.state END, "
-    "fingerprint = excluded.fingerprint, device_id = excluded.device_id, day = excluded.day, "
-    "ts = excluded.ts, attempts = 0, reason = excluded.reason, worker_pid = NULL, "
-    "worker_started = NULL, updated_at = now() "
-    "WHERE am.work_item.fingerprint <> excluded.fingerprint"
-)
-_TELL_STATE = " RETURNING am.work_item.state"
-# Only what is new or has changed: an insert that changes nothing would still lock its row.
-_SEQUENCES = """
-INSERT INTO am.work_item (enrichment, version, user_id, item_id, source_stream, device_id, day, ts,
-    fingerprint, state, reason)
-SELECT %(name)s, %(version)s, n.user_id, n.item_id, %(source)s, n.device_id, %(day)s, n.ts,
-    n.fingerprint, n.state, CASE n.state WHEN 'empty' THEN n.fingerprint END
-FROM (
-    SELECT link.*, CASE WHEN is_part AND NOT EXISTS (
-        SELECT FROM {output} AS o
-        WHERE o.user_id = link.user_id AND o.source_event_id = link.item_id
-    ) THEN 'empty' ELSE 'pending' END AS state
-    FROM unnest(%(users)s::text[], %(ids)s::uuid[], %(devices)s::text[], %(times)s::timestamptz[],
-        %(fingerprints)s::text[], %(parts)s::boolean[])
-        AS link (user_id, item_id, device_id, ts, fingerprint, is_part)
-    WHERE NOT EXISTS (
-        SELECT FROM am.work_item AS w WHERE w.enrichment = %(name)s AND w.version = %(version)s
-            AND w.user_id = link.user_id AND w.item_id = link.item_id
-            AND w.fingerprint = link.fingerprint
-    )
-) AS n ORDER BY n.user_id, n.item_id
-"""
-_LINKS = """
-SELECT user_id, device_id, event_id, ts AS begin, received_at,
-    ts + duration_ms * interval '1 millisecond' AS end
-FROM {} WHERE ts >= %(begin)s AND ts < %(end)s
-    AND (%(user)s::text IS NULL OR user_id = %(user)s)
-    AND (%(device)s::text IS NULL OR device_id = %(device)s)
-"""
-# The rows at an hour's begin belong to the hour before as well, as far as that hour looks ahead.
-_HOURS = """
-SELECT user_id, device_id, hour, count(*), max(received_at) FROM (
-    SELECT user_id, device_id, received_at, date_trunc('hour', ts) AS hour, true AS is_own
-    FROM {source} WHERE ts >= %(begin)s AND ts < %(end)s {only}
-    UNION ALL
-    SELECT user_id, device_id, received_at, date_trunc('hour', ts) - interval '1 hour', false
-    FROM {source} WHERE ts >= %(begin)s::timestamptz + interval '1 hour' AND ts < %(end)s
-        AND ts < date_trunc('hour', ts) + %(overlap)s {only}
-) AS seen GROUP BY user_id, device_id, hour HAVING bool_or(is_own)
-ORDER BY user_id, device_id, hour
-"""
 # Sources by what is known of them without reading their rows: the ledger, the receipts.
 _OPEN_DAYS = """
 WITH recent AS (
@@ -602,32 +401,6 @@ def _scope(work: Work, recent: Recent | None) -> _Scope:
     found = " OR ".join(_IS_RECENT.format(qualified(source)) for source in work.sources)
     values = [value for source in work.sources for value in (source.name, recent.since)]
     return _Scope(f" AND user_id = %s AND ({found})", (recent.user_id, *values))
-
-
-def _arrays(rows: Sequence[tuple[Link, str, bool]]) -> dict[str, Any]:
-    return {
-        "users": [link.user_id for link, _, _ in rows],
-        "ids": [link.event_id for link, _, _ in rows],
-        "devices": [link.device_id for link, _, _ in rows],
-        "times": [link.begin for link, _, _ in rows],
-        "fingerprints": [text for _, text, _ in rows],
-        "parts": [is_part for _, _, is_part in rows],
-    }
-
-
-def _recent_values(recent: Recent | None) -> dict[str, Any]:
-    return {"user": recent.user_id, "since": recent.since} if recent else {}
-
-
-def _source_values(work: Work, source: Stream, day: date) -> dict[str, Any]:
-    span = Span.of_day(day)
-    return {
-        "name": work.name,
-        "version": work.version,
-        "source": source.name,
-        "begin": span.begin,
-        "end": span.end,
-    }
 
 
 def _open_days_values(work: Work, recent_lines: int | None) -> dict[str, Any]:

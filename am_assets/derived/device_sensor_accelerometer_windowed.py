@@ -12,7 +12,7 @@ from am_assets.derived.enrichment import found_or_nothing as found
 from am_assets.streams.motion import ACCELERATION, WINDOWS, AccelerationWindow
 from models.activity import MIN_RATE_HZ, window_features
 from resources.compute import Compute
-from resources.work import Unit
+from resources.work_items import Unit
 
 VERSION = 1
 MAKER = Maker("rule:accelerometer-windows", str(VERSION))

@@ -15,7 +15,7 @@ from am_assets.streams.stream import Row, Stream
 from models.catalog import Task
 from models.model import Model
 from resources.compute import Compute
-from resources.work import Unit
+from resources.work_items import Unit
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from models.errors import UnreadableInputError
 from models.voice_activity import SAMPLE_RATE_HZ, SpeechSpan, Waveform
 from resources.compute import Compute
 from resources.media import decode_sound
-from resources.work import Unit
+from resources.work_items import Unit
 
 JOIN_BELOW_S = 2.0  # a breath, not a new sentence
 MAX_JOINED_S = 30.0  # what a recognizer hears at once

@@ -15,7 +15,7 @@ from am_assets.derived.enrichment import (
 )
 from am_assets.streams.text import OCR_CLEANED, OCR_EXTRACTED, CleanText
 from resources.compute import Compute
-from resources.work import Unit
+from resources.work_items import Unit
 
 VERSION = 1
 MAKER = Maker("rule:ocr-cleaned", str(VERSION))

@@ -18,7 +18,7 @@ from models.catalog import Task
 from models.errors import UnreadableInputError
 from models.text_reading import Reading, TextLine
 from resources.compute import Compute
-from resources.work import Unit
+from resources.work_items import Unit
 
 KEY = "text"  # a picture has one text
 

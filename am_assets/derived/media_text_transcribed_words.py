@@ -29,7 +29,7 @@ from models.catalog import Task
 from models.speech_recognition import Transcript
 from models.voice_activity import SAMPLE_RATE_HZ, Waveform
 from resources.compute import Compute
-from resources.work import Unit
+from resources.work_items import Unit
 
 KEY = "text"  # an utterance has one transcript
 PER_MS = SAMPLE_RATE_HZ // 1000

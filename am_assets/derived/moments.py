@@ -22,7 +22,7 @@ from am_assets.streams.text import OCR_CLEANED, TRANSCRIPT
 from models.catalog import Task
 from models.text_embedding import Vectors
 from resources.compute import Compute
-from resources.work import Unit
+from resources.work_items import Unit
 
 NAME = "moments"
 # About what a small embedder sees of a text (256 tokens); the rest of a longer one would be lost.

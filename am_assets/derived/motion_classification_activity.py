@@ -18,7 +18,7 @@ from am_assets.streams.motion import ACTIVITY, WINDOWS, ActivitySpan
 from models.activity import Activity, ActivityClassifier
 from models.catalog import Task
 from resources.compute import Compute
-from resources.work import Unit
+from resources.work_items import Unit
 
 MAX_STEP = 2 * HOP  # one missing window is bridged, two are a pause
 

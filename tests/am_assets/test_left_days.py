@@ -28,7 +28,7 @@ from resources.connections import Connections
 from resources.hot import HotStore, Span
 from resources.lake import DayLeftError, mark_stale
 from resources.retention import Retention
-from resources.work import Recent, Unit
+from resources.work_items import Recent, Unit
 from tests.planting import Garden, Values, days_from
 from tests.resources.rows import lineage
 

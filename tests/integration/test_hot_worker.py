@@ -43,7 +43,7 @@ from ingest_api.tokens import Scope, create_token
 from models.errors import ModelUnavailableError
 from resources.compute import Compute, LocalCompute, ModelChoice
 from resources.connections import Connections
-from resources.work import Recent
+from resources.work_items import Recent
 from sensors.hot_worker import HotWorker
 from sensors.unfinished import find_unfinished
 from tests.models.media import tiny_weights

@@ -15,7 +15,7 @@ from infra.demo import media
 from infra.demo.score import word_error_rate
 from resources.compute import LocalCompute, ModelChoice
 from resources.connections import Connections
-from resources.work import Recent
+from resources.work_items import Recent
 from tests.models.media import tiny_weights
 from tests.planting import Garden, days_from, rows_of
 

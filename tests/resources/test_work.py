@@ -13,16 +13,8 @@ from am_assets.streams.motion import ACCELERATION
 from am_assets.streams.stream import Stream
 from am_assets.streams.text import TRANSCRIPT
 from resources.connections import Connections
-from resources.work import (
-    MAX_CLAIMS,
-    Claimed,
-    Settled,
-    State,
-    Unit,
-    WorkQueue,
-    WorkSession,
-    hour_id,
-)
+from resources.work import MAX_CLAIMS, Claimed, Settled, State, WorkQueue, WorkSession
+from resources.work_items import Unit, hour_id
 from tests.planting import Garden, days_from, rows_of
 
 DAYS = days_from(date(2022, 1, 1))
