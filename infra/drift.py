@@ -60,7 +60,11 @@ FROM timescaledb_information.jobs WHERE hypertable_schema = %(store)s"""
 AGGREGATES = """
 SELECT view_schema || '.' || view_name, materialized_only
 FROM timescaledb_information.continuous_aggregates WHERE view_schema = %(store)s"""
+SETTINGS = """
+SELECT unnest(setconfig) FROM pg_db_role_setting JOIN pg_database d ON d.oid = setdatabase
+WHERE d.datname = current_database() AND setrole = 0"""
 OWN_ROWS = "own_rows"
+UNLIMITED = f"{postgres.DECOMPRESSED}=0"
 COMPRESS, RETAIN, REFRESH = (
     "policy_compression",
     "policy_retention",
@@ -123,6 +127,7 @@ class Catalog:
     hypertables: dict[str, tuple[timedelta, str | None, str | None]] = field(default_factory=dict)
     jobs: dict[str, list[Job]] = field(default_factory=dict)
     aggregates: dict[str, bool] = field(default_factory=dict)
+    settings: list[str] = field(default_factory=list)
     own_rows: tuple[Any, ...] = ()
     open_schemas: list[str] = field(default_factory=list)
 
@@ -144,6 +149,8 @@ def find_drift(
         Difference(schema, "limited roles may look into this schema")
         for schema in catalog.open_schemas
     ]
+    if is_timescale and UNLIMITED not in catalog.settings:  # no dump has a database's settings
+        found.append(Difference("database", f"has not the setting {UNLIMITED}"))
     for stream in streams:
         if is_timescale:
             found += _timescale(catalog, stream)
@@ -202,6 +209,7 @@ def _read_timescale(connection: psycopg.Connection, catalog: Catalog) -> None:
     for name, policy, config, every, is_scheduled in connection.execute(JOBS, values):
         catalog.jobs.setdefault(name, []).append(Job(policy, config or {}, every, is_scheduled))
     catalog.aggregates = dict(connection.execute(AGGREGATES, values).fetchall())
+    catalog.settings = [setting for (setting,) in connection.execute(SETTINGS)]
 
 
 def _plain(catalog: Catalog, stream: Stream, today: date | None) -> Iterator[Difference]:

@@ -22,6 +22,7 @@ STORE = roles.STORE
 PARTS = "am_parts"  # of the partitions on plain PostgreSQL
 SHORT = timedelta(days=30)  # what stays longer is one table on plain PostgreSQL
 BLOCKS = "WITH (pages_per_range = 32, autosummarize = on)"
+DECOMPRESSED = "timescaledb.max_tuples_decompressed_per_dml_transaction"  # 0 = without limit
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 
 SQL_TYPES: Mapping[ColumnType, str] = {
@@ -48,11 +49,10 @@ def store(*, is_timescale: bool) -> tuple[str, ...]:
     """
     if not is_timescale:
         return (f"CREATE SCHEMA IF NOT EXISTS {PARTS}",)
-    setting = "timescaledb.max_tuples_decompressed_per_dml_transaction"
     return (
         f"CREATE SCHEMA IF NOT EXISTS {STORE}",
         "DO $$ BEGIN EXECUTE format("
-        f"'ALTER DATABASE %I SET {setting} = 0', current_database()); END $$",
+        f"'ALTER DATABASE %I SET {DECOMPRESSED} = 0', current_database()); END $$",
     )
 
 

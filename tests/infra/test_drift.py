@@ -71,6 +71,11 @@ TIMESCALE = [
         "shows everybody's rows",
     ),
     ("GRANT USAGE ON SCHEMA am_store TO am_analyst", "am_store", "look into this schema"),
+    (
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET ALL', current_database()); END $$",
+        "database",
+        "max_tuples_decompressed",
+    ),
 ]
 
 
