@@ -7,12 +7,14 @@ tree by day, and what is known of a branch is known of all files on it.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
+
+from resources.hot import Span
 
 INSTANT = pa.timestamp("us", tz="UTC")
 BRANCHES = 8  # measured: with fewer there are more steps, with more there is more to compare
@@ -55,11 +57,9 @@ class _Branch:
 
 def within(first: date, last: date) -> pc.Expression:
     """What is true of every row of these UTC days, both included."""
-    begin = datetime(first.year, first.month, first.day, tzinfo=UTC)
-    end = datetime(last.year, last.month, last.day, tzinfo=UTC) + timedelta(days=1)
-    day, ts = pc.field("day"), pc.field("ts")
+    span, day, ts = Span.of_days(first, last), pc.field("day"), pc.field("ts")
     one, other = pa.scalar(first, pa.date32()), pa.scalar(last, pa.date32())
-    is_then = (ts >= pa.scalar(begin, INSTANT)) & (ts < pa.scalar(end, INSTANT))
+    is_then = (ts >= pa.scalar(span.begin, INSTANT)) & (ts < pa.scalar(span.end, INSTANT))
     return (day == one if first == last else (day >= one) & (day <= other)) & is_then
 
 
