@@ -25,6 +25,7 @@ from ingest_api.routers import (
     context,
     dead_letters,
     devices,
+    doors,
     health,
     heartbeat_socket,
     ledger,
@@ -102,6 +103,8 @@ def build_app(
         version="0.1.0",
         description=DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,  # AM's own: FastAPI's take their scripts from another server
+        redoc_url=None,
         # AM has counters of its own; asking for others costs every request some microseconds.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
@@ -115,6 +118,7 @@ def build_app(
     app.add_exception_handler(Exception, middleware.fail)
     for router in (
         health.router,
+        doors.router,
         streams.router,
         dead_letters.router,
         unified.router,

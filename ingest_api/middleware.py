@@ -45,14 +45,7 @@ OWN_CONTENT_RUNS = (
     b"default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
     b"style-src 'self' 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
 )
-DOCS_RUN = (  # FastAPI's own pages, with their library from where they take it
-    b"default-src 'none'; connect-src 'self'; img-src 'self' data: https://fastapi.tiangolo.com; "
-    b"script-src 'unsafe-inline' https://cdn.jsdelivr.net; worker-src blob:; "
-    b"style-src 'unsafe-inline' https://cdn.jsdelivr.net https://fonts.googleapis.com; "
-    b"font-src https://fonts.gstatic.com; frame-ancestors 'none'"
-)
 OWN_HEADERS = (b"x-trace-id", b"x-services-encountered")
-DOCS = frozenset({"/docs", "/redoc", "/docs/oauth2-redirect"})
 ENCRYPTED = (b"strict-transport-security", b"max-age=63072000")
 
 
@@ -126,7 +119,7 @@ def _add_headers(message: Message, scope: Scope, trace_id: str) -> None:
     """What is there already stays, but for AM's own two."""
     sent = [pair for pair in message["headers"] if pair[0] not in OWN_HEADERS]
     names = {name for name, _ in sent}
-    wanted = (*PROTECTION, (b"content-security-policy", _policy(scope, sent)), UNSTORED)
+    wanted = (*PROTECTION, (b"content-security-policy", _policy(sent)), UNSTORED)
     sent += [pair for pair in wanted if pair[0] not in names]
     if scope.get("scheme") == "https" and ENCRYPTED[0] not in names:
         sent.append(ENCRYPTED)
@@ -134,9 +127,7 @@ def _add_headers(message: Message, scope: Scope, trace_id: str) -> None:
     message["headers"] = sent
 
 
-def _policy(scope: Scope, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    if scope["path"] in DOCS:
-        return DOCS_RUN
+def _policy(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     kind = next((value for name, value in headers if name == b"content-type"), b"")
     return OWN_CONTENT_RUNS if kind.startswith(b"text/html") else NO_CONTENT_RUNS
 

@@ -4,7 +4,7 @@ Their routes take the request and give the response: FastAPI has nothing to do f
 describe them, and `ingest_api.straight` serves them without it.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -95,13 +95,26 @@ async def _unknown_stream(name: str, _principal: CanWrite) -> None:
     raise NotFoundError(f"there is no stream {name!r} to send to; GET /v1/streams lists them")
 
 
+def _inlined(part: Any, definitions: Mapping[str, Any]) -> Any:
+    """A schema without references: what they lead to lies nowhere in the OpenAPI document."""
+    if isinstance(part, list):
+        return [_inlined(one, definitions) for one in part]
+    if not isinstance(part, dict):
+        return part
+    if "$ref" in part:
+        return _inlined(definitions[part["$ref"].removeprefix("#/$defs/")], definitions)
+    return {name: _inlined(one, definitions) for name, one in part.items()}
+
+
 def _http_paths(stream: Stream) -> list[str]:
     declared = (door.path for door in stream.doors if door.protocol == "http")
     return [f"/v1/streams/{stream.name}", *declared]
 
 
 def _request_body(stream: Stream) -> dict[str, Any]:
-    one = {name: part for name, part in message_schema(stream).items() if not name.startswith("$")}
+    schema = message_schema(stream)
+    own = {name: part for name, part in schema.items() if not name.startswith("$")}
+    one = _inlined(own, schema.get("$defs", {}))
     many = {"type": "array", "items": one}
     return {
         "required": True,

@@ -8,7 +8,7 @@ from starlette.routing import BaseRoute, Route
 
 # What anybody may have: nothing of it is personal. Patterns, as whole routes.
 PUBLIC = re.compile(
-    r"/|/docs|/docs/oauth2-redirect|/redoc|/openapi\.json|/healthz|/readyz|/metrics"
+    r"/|/docs|/openapi\.json|/healthz|/readyz|/metrics"
     r"|/v1/streams|/v1/streams/\{name\}/schema"
     r"|/ingest/message-types|/ingest/message-types/\{message_type_id\}"
     r"|/os-events/event-types|/system/apps/stats|/system/metadata/types"
