@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ LOCATION = "am"
 KEEP_TICK_DAYS = 7
 MAX_CONCURRENT_RUNS = 2
 STALE_S = 120  # the daemons report every 30 s
+START_S = 300  # of a run, on a machine that is busy with something else; Dagster's own is 60
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,15 @@ class Orchestration:
 
     def _daemon(self) -> Part:
         words = ["run", f"--workspace={self.workspace}"]
-        return self._part(
+        part = self._part(
             "dagster-daemon",
             [_program("dagster-daemon"), *words],
             port=self.code_port,
             check=self._check_daemon,
         )
+        # It waits until a run's process has begun. A run that it gives up is failed and tried again
+        # while the first process still starts, and the machine is busier than before.
+        return replace(part, env={**part.env, "DAGSTER_GRPC_TIMEOUT_SECONDS": str(START_S)})
 
     def _web(self) -> Part:
         port = self.web_port
@@ -117,7 +121,7 @@ class Orchestration:
             },
             "run_monitoring": {
                 "enabled": True,
-                "start_timeout_seconds": 120,
+                "start_timeout_seconds": START_S + 60,
                 "cancel_timeout_seconds": 60,
                 "max_resume_run_attempts": 0,
                 "poll_interval_seconds": 20,

@@ -2,15 +2,29 @@
 
 With it, run monitoring marks runs as failed that were in progress when the machine died, and run
 retries start them again; without it they would be "started" for ever.
+
+The server is asked, and the process looked at: what in the server clears away ended processes ends
+itself when one ends while the database is away, and from then on the server takes each run of its
+life for a living one.
 """
 
 from collections.abc import Mapping
 from typing import Any, Self
 
-from dagster import DagsterRun, DefaultRunLauncher, IntSource
+import psutil
+from dagster import (
+    DagsterEventType,
+    DagsterRun,
+    DefaultRunLauncher,
+    EventLogEntry,
+    IntSource,
+    TextMetadataValue,
+)
 from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster._serdes import ConfigurableClassData, deserialize_value
+
+BEGUN = "Started process for run"  # Dagster's words
 
 
 class WatchedRunLauncher(DefaultRunLauncher):
@@ -47,6 +61,31 @@ class WatchedRunLauncher(DefaultRunLauncher):
             return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "its server is gone")
         request = CanCancelExecutionRequest(run_id=run.run_id)
         answer = deserialize_value(client.can_cancel_execution(request), CanCancelExecutionResult)
-        if answer.can_cancel:
-            return CheckRunHealthResult(WorkerStatus.RUNNING)
-        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "its server has no such process")
+        if not answer.can_cancel:
+            return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "its server has no such process")
+        if self._has_ended(run):
+            return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "its process has ended")
+        return CheckRunHealthResult(WorkerStatus.RUNNING)
+
+    def _has_ended(self, run: DagsterRun) -> bool:
+        """Whether the process that the run began in is gone; False where the run names none."""
+        found = self._instance.all_logs(run.run_id, of_type=DagsterEventType.ENGINE_EVENT)
+        pids = [pid for event in found if (pid := _begun_in(event)) is not None]
+        return bool(pids) and not is_alive(pids[0])
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not cleared away does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _begun_in(event: EventLogEntry) -> int | None:
+    """The process that an event says the whole run was begun in."""
+    told = event.get_dagster_event()
+    if not (told.message or "").startswith(BEGUN):
+        return None
+    pid = told.engine_event_data.metadata.get("pid")
+    return int(pid.text) if isinstance(pid, TextMetadataValue) and pid.text else None
