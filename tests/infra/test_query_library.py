@@ -27,11 +27,13 @@ from psycopg.types.json import Jsonb
 from sqlglot import exp
 
 from am_assets.schemas.columns import ColumnType, columns
+from am_assets.schemas.postgres import SCHEMA, STORE
 from am_assets.streams.registry import REGISTRY
 from am_assets.streams.stream import Stream
 from infra.demo.day import HOME
 from infra.demo.message import APP, CLIPBOARD, GPS, HEART_RATE, NOTE, PHONE, POWER
 from infra.demo.month import DemoMonth, generated_month
+from infra.migrate import has_timescale
 from infra.query_library import Kind, NamedQuery, QueryLibraryError, library, read_query
 from resources.connections import Connections
 from resources.duck import Duck, DuckOptions, connect, query
@@ -129,8 +131,9 @@ def copy_in(url: str, stream: Stream, rows: Iterable[Row]) -> None:
     names = [column.name for column in columns(stream)]
     kinds = {column.name: column.type for column in columns(stream)}
     with psycopg.connect(url) as connection, connection.cursor() as cursor:
+        place = STORE if has_timescale(connection) else SCHEMA  # COPY can't name a view
         into = sql.SQL("COPY {} ({}) FROM STDIN").format(
-            sql.Identifier("am", stream.table), sql.SQL(", ").join(map(sql.Identifier, names))
+            sql.Identifier(place, stream.table), sql.SQL(", ").join(map(sql.Identifier, names))
         )
         with cursor.copy(into) as copy:
             for values in rows:
