@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,6 +30,7 @@ from infra.errors import BackupError
 FORMAT = 1
 MANIFEST, SIGNATURE, OBJECTS = "manifest.json", "manifest.sig", "objects.parquet"
 JOURNAL = "journal.jsonl"
+REMOVED = "removed-"  # begins the name of a generation that is going
 GENERATION = re.compile(r"^\d{4}-\d\d-\d\dT\d{6}Z$")
 SHA256 = re.compile(r"^[0-9a-f]{64}$")
 PIECE = 1 << 20
@@ -153,16 +154,18 @@ class BackupFolder:
     def prune(self, keep: int) -> int:
         """Remove all but the newest generations and what only they needed. Returns how many."""
         old = self.generations()[:-keep]
-        if not old:
-            return 0
         for generation in old:
-            # The manifest first: a generation half removed is then none at all.
-            (generation.folder / MANIFEST).unlink(missing_ok=True)
-            shutil.rmtree(generation.folder)
+            # Its name first: a generation half removed is then none at all.
+            generation.folder.rename(self.root / f"{REMOVED}{generation.name}")
+        going = list(self.root.glob(f"{REMOVED}*"))  # also of a backup that was cut short here
+        if not going:
+            return 0
         needed = {one.sha256 for left in self.generations() for one in left.objects()}
         for path in (self.root / "contents").glob("??/*"):
             if path.name not in needed:
                 path.unlink()
+        for folder in going:  # last: while it is there, contents may be left that only it needed
+            shutil.rmtree(folder)
         return len(old)
 
     @contextmanager
@@ -221,7 +224,7 @@ def facts_of(path: Path) -> dict[str, Any]:
 
 def _is_ours(name: str) -> bool:
     ours = {"README.txt", "contents", "unfinished", ".lock", "lost+found"}
-    return name in ours or GENERATION.match(name) is not None
+    return name in ours or GENERATION.match(name.removeprefix(REMOVED)) is not None
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
@@ -235,8 +238,12 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def _journal(path: Path) -> list[StoredObject]:
-    """What was copied before it was cut short; a torn last line does not count."""
-    if not path.exists():
-        return []
-    lines = path.read_text().splitlines(keepends=True)
-    return [StoredObject(**json.loads(line)) for line in lines if line.endswith("\n")]
+    """What was copied before it was cut short."""
+    return [StoredObject(**line) for line in whole_lines(path)]
+
+
+def whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a journal. One that was torn does not count, nor what was written behind it."""
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
+        with suppress(ValueError):
+            yield json.loads(line)

@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv, parquet
 
+from infra.backup_folder import whole_lines
 from infra.digests import file_sha256
 from infra.errors import ExportError
 
@@ -169,11 +170,7 @@ class ExportFolder:
         }
 
     def _progress(self) -> list[Entry]:
-        path = self.root / PROGRESS
-        if not path.exists():
-            return []
-        lines = path.read_text().splitlines(keepends=True)
-        return [Entry(**json.loads(line)) for line in lines if line.endswith("\n")]
+        return [Entry(**line) for line in whole_lines(self.root / PROGRESS)]
 
 
 @contextmanager
