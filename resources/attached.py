@@ -11,6 +11,7 @@ import tempfile
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 SUFFIXES = frozenset({".db", ".sqlite", ".sqlite3"})
 MAGIC = b"SQLite format 3\x00"
@@ -34,6 +35,7 @@ class Attached:
 def attachable(folder: Path | None, *, user_id: str | None) -> dict[str, Path]:
     """The SQLite files in the folder, or in one user's below it, by the name of their catalog.
 
+    A file that is damaged, or that may not be read, is none: it must not stop other questions.
     Firefox's and Chrome's files have these endings or (Chrome's `History`) none.
     """
     if folder is None:
@@ -79,8 +81,24 @@ def opened_copy(path: Path) -> Attached:
 
 
 def _is_sqlite(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(MAGIC)) == MAGIC
+    try:
+        with path.open("rb") as file:
+            return file.read(len(MAGIC)) == MAGIC and not _is_damaged(path)
+    except OSError:
+        return False
+
+
+def _is_damaged(path: Path) -> bool:
+    """Whether SQLite can't read even the list of its tables, whoever else holds it locked."""
+    at = f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1"
+    try:
+        with closing(sqlite3.connect(at, uri=True)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        return False
+    except sqlite3.DatabaseError:
+        return True
+    return False
 
 
 def _is_readable(path: Path) -> bool:
@@ -88,7 +106,9 @@ def _is_readable(path: Path) -> bool:
     if path.with_name(f"{path.name}-wal").exists():
         return False
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=0)) as connection:
+        with closing(
+            sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=0)
+        ) as connection:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.Error:
         return False

@@ -36,6 +36,7 @@ from resources.lake_files import LakeFiles
 LENGTH = struct.Struct(">Q")
 MIB = 2**20
 WARM_ENGINES = 4
+START_S = 120.0  # for a process to load what it needs: not of the question's own time
 GRACE_S = 5.0  # beyond a question's own time, for a process that no longer listens
 WAIT_S = 2.0  # for a process that is free
 THREADS_MB = 1024  # stacks and allocators' arenas: reserved, hardly ever used
@@ -124,6 +125,7 @@ class _Worker:
         # It answers strangers' questions: it holds nothing that could open a blob.
         without = replace(setup.connections, master_key=None)
         _send(self._to, replace(setup, connections=without))
+        self._is_ready = False
 
     @property
     def is_alive(self) -> bool:
@@ -131,6 +133,7 @@ class _Worker:
 
     def ask(self, question: Question) -> bytes:
         try:
+            self._is_ready = self._is_ready or self._answer(START_S)
             _send(self._to, question)
             answer = self._answer(question.limits.timeout_s + GRACE_S)
         except (BrokenPipeError, EOFError) as error:
@@ -170,7 +173,9 @@ def serve(receiving: IO[bytes], sending: IO[bytes]) -> None:
     """What a process does until nobody asks any more."""
     setup: Setup = _receive(receiving)
     engines = Engines(setup)
+    engines.load()
     _limit_memory(setup.memory_mb)
+    _send(sending, True)
     while True:
         try:
             question: Question = _receive(receiving)
@@ -187,6 +192,13 @@ class Engines:
         self._setup = setup
         self._files = LakeFiles(setup.connections, copies=setup.options.copies)
         self._warm: OrderedDict[str, Duck] = OrderedDict()
+
+    def load(self) -> None:
+        """What every question needs: the registry, the engine and its extensions."""
+        from am_assets.streams.registry import REGISTRY  # noqa: PLC0415 (by the child alone)
+
+        options = replace(self._setup.options, attach=None)
+        ducks.connect(self._setup.connections, REGISTRY, has_hot=False, options=options).close()
 
     def answer(self, question: Question) -> pa.Table:
         """Raises: what `duck.query` does."""

@@ -39,6 +39,23 @@ def test_a_files_tables_are_asked_by_the_files_name_and_one_user_sees_only_ones_
             query(ann, "SELECT * FROM memos_prod.memo")
 
 
+def test_a_damaged_file_stops_no_question_but_those_that_name_it(
+    connections: Connections, tmp_path: Path
+) -> None:
+    folder = tmp_path / "attach"
+    write(folder / "what? 100%.db", "whole")
+    (folder / "broken.db").write_bytes(b"SQLite format 3\x00" + bytes(range(256)) * 20)
+    (folder / "gone.db").symlink_to(tmp_path / "nowhere.db")
+    options = DuckOptions(extension_directory=tmp_path / "extensions", attach=folder)
+    with connect(connections, REGISTRY, has_hot=False, options=options) as owner:
+        assert query(owner, "SELECT 1 AS one").to_pylist() == [{"one": 1}]
+        assert query(owner, "SELECT content FROM what_100.memo").to_pylist() == [
+            {"content": "whole"}
+        ]
+        with pytest.raises(NotReadOnlyError, match="there is no broken"):
+            query(owner, "SELECT * FROM broken.memo")
+
+
 @pytest.mark.parametrize("journal", ["delete", "wal"])
 def test_a_file_that_its_program_holds_locked_is_copied_and_asked(
     tmp_path: Path, journal: str
