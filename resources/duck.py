@@ -13,8 +13,9 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -64,6 +65,8 @@ SET merge_join_threshold = 0;
 SCALAR_MACROS = frozenset(re.findall(r"MACRO whole\.am\.(\w+)\([^)]*\) AS (?!TABLE)", MACROS))
 TABLE_MACROS = frozenset(re.findall(r"MACRO whole\.am\.(\w+)\([^)]*\) AS TABLE", MACROS))
 LOADED_AS = {"postgres": "postgres_scanner", "sqlite": "sqlite_scanner"}
+Looks = Mapping[str, Future[Opened]]  # at tables of the lake, by the streams' names
+CHECKED = 100  # questions that are kept in mind
 EDGE_ATTEMPTS = 5  # a day would have to leave the database between each two looks
 
 
@@ -108,6 +111,8 @@ class UnreachableError(QueryError):
 class DuckOptions:
     """Limits and places. Without an extension directory one in the temporary folder is shared.
 
+    `threads` None: one less than there are cores, which is left to the stores that are waited for;
+    an engine with several threads waits by asking again and again.
     `attach` is the folder of SQLite files that everybody's questions may name; one user's may name
     those in the folder below it that is called like the user. `copies`: of the lake's files.
     """
@@ -142,6 +147,7 @@ class Duck:
     _versions: dict[str, int] = field(default_factory=dict)
     _views: dict[str, str] = field(default_factory=dict)
     _left: set[str] = field(default_factory=set)  # streams of which days have left, as last seen
+    _checked: set[str] = field(default_factory=set)  # questions that may be asked
 
     def __enter__(self) -> Self:
         return self
@@ -165,28 +171,41 @@ class Duck:
         """What a question may name besides what it always may."""
         return Allowed(frozenset(self.attached), SCALAR_MACROS, TABLE_MACROS)
 
+    def check(self, text: str) -> None:
+        """Raises: ForbiddenError. What was asked before need not be gone through again."""
+        if text in self._checked:
+            return
+        duck_guard.check(self.engine, text, self.allowed)
+        if len(self._checked) >= CHECKED:
+            self._checked.clear()
+        self._checked.add(text)
+
+    def look(self, mentions: Mentions) -> Looks:
+        """Begin to look at the tables of the lake that a question needs."""
+        is_all = mentions.is_lake_timeline or mentions.is_listing
+        if is_all:
+            return self.files.look(self.registry.values())
+        left = self._left if mentions.is_whole_timeline else ()
+        named = {stream.name for stream in (*mentions.lake, *mentions.whole)}
+        return self.files.look(self.registry[name] for name in sorted(named.union(left)))
+
     @contextmanager
-    def bound(self, mentions: Mentions) -> Iterator[None]:
-        """The tables that are named, as they are now; those of `am` as of one moment."""
+    def bound(self, mentions: Mentions, looks: Looks) -> Iterator[None]:
+        """The tables that are named, as they were looked at; those of `am` as of one moment."""
         if mentions.vectors:
             self._bind_vectors()
         if mentions.whole or mentions.is_whole_timeline:
-            with self._as_of_one_moment(mentions):
+            with self._as_of_one_moment(mentions, looks):
                 yield
         else:
-            self._bind_lake(mentions)
+            self._bind_lake(mentions, _found(looks))
             yield
 
-    def _bind_lake(self, mentions: Mentions, besides: Iterable[Stream] = ()) -> dict[str, int]:
-        """Open what is named and what is needed besides; which versions they are, by stream."""
-        is_all = mentions.is_lake_timeline or mentions.is_listing
-        streams = self.registry.values() if is_all else {*mentions.lake, *besides}
-        found = self.files.open_all(streams)
+    def _bind_lake(self, mentions: Mentions, found: Mapping[str, Opened]) -> None:
         for name, opened in found.items():
             self._bind_files(self.registry[name], opened)
-        if is_all:
+        if mentions.is_lake_timeline or mentions.is_listing:
             self._bind_lake_timeline(found)
-        return {name: opened.version for name, opened in found.items()}
 
     def _bind_files(self, stream: Stream, opened: Opened) -> None:
         if self._versions.get(stream.name) == opened.version:
@@ -207,40 +226,67 @@ class Duck:
             self._views[name] = select
 
     @contextmanager
-    def _as_of_one_moment(self, mentions: Mentions) -> Iterator[None]:
+    def _as_of_one_moment(self, mentions: Mentions, looks: Looks) -> Iterator[None]:
         """In a transaction, which is one of the database's too: what has left it by then is asked
         of the lake, where it was published before.
         """
-        streams = self.registry.values() if mentions.is_whole_timeline else mentions.whole
-        for _ in range(EDGE_ATTEMPTS):
-            left = (
-                [self.registry[name] for name in self._left] if mentions.is_whole_timeline else []
-            )
-            versions = self._bind_lake(mentions, {*mentions.whole, *left})
-            self.engine.execute("BEGIN")
-            edges = duck_views.read_edges(self.engine, streams, looked_at={*left, *mentions.whole})
-            late = [name for name, edge in edges.items() if versions.get(name, -1) < edge.version]
-            if not late:
-                break
-            self.engine.execute("ROLLBACK")
-            self._left.update(edges)
-        else:
-            raise QueryError(f"the lake lacks days that left the database, of {', '.join(late)}")
         try:
-            self._bind_whole(mentions, edges)
+            self._bind_whole(mentions, self._begin(mentions, looks))
             yield
         except BaseException:
-            self.engine.execute("ROLLBACK")
-            self._views.clear()  # the views that were made are gone
+            self._roll_back()
             raise
         self.engine.execute("COMMIT")
+
+    def _roll_back(self) -> None:
+        self._views.clear()  # those that were made since are gone
+        with suppress(duckdb.TransactionException):  # it failed between two, and there is none
+            self.engine.execute("ROLLBACK")
+
+    def _begin(self, mentions: Mentions, looks: Looks) -> Mapping[str, duck_views.Edge]:
+        """Begin the transaction, with the lake bound as it was looked at, or later.
+
+        The database is asked while the lake is looked at. What is new there has to be bound outside
+        of the transaction, and what left the database meanwhile to be looked for again.
+        """
+        found: Mapping[str, Opened] = {}
+        for _ in range(EDGE_ATTEMPTS):
+            edges = self._edges(mentions, looks)
+            found = found or _found(looks)
+            late = [
+                name
+                for name, edge in edges.items()
+                if name not in found or found[name].version < edge.version
+            ]
+            if not late and self._is_bound(mentions, found):
+                return edges
+            self.engine.execute("ROLLBACK")
+            if late:
+                self._left.update(edges)
+                looks = self.look(mentions)
+                found = _found(looks)
+            self._bind_lake(mentions, found)
+        raise QueryError(f"the lake lacks days that left the database, of {', '.join(late)}")
+
+    def _edges(self, mentions: Mentions, looks: Looks) -> dict[str, duck_views.Edge]:
+        streams = self.registry.values() if mentions.is_whole_timeline else mentions.whole
+        looked_at = {self.registry[name] for name in looks} & set(streams)
+        self.engine.execute("BEGIN")
+        return duck_views.read_edges(self.engine, streams, looked_at=looked_at)
+
+    def _is_bound(self, mentions: Mentions, found: Mapping[str, Opened]) -> bool:
+        bound = all(self._versions.get(name) == opened.version for name, opened in found.items())
+        is_listed = f"lake.{SCHEMA}.{TIMELINE}" in self._views
+        return bound and (is_listed or not (mentions.is_lake_timeline or mentions.is_listing))
 
     def _bind_whole(self, mentions: Mentions, edges: Mapping[str, duck_views.Edge]) -> None:
         for stream in mentions.whole:
             select = duck_views.whole_select(stream, edges.get(stream.name))
             self._bind_view(f"whole.{SCHEMA}.{stream.table}", select)
         if mentions.is_whole_timeline:
-            select = duck_views.whole_timeline(self.registry, edges)
+            select = duck_views.whole_timeline(
+                self.registry, edges, is_by_detail=mentions.is_by_detail
+            )
             self._bind_view(f"whole.{SCHEMA}.{TIMELINE}", select)
 
     def _bind_vectors(self) -> None:
@@ -290,8 +336,10 @@ def query(
     """
     chosen = limits or Limits()
     with _translated(), _deadline(duck.engine, chosen.timeout_s):
-        duck_guard.check(duck.engine, text, duck.allowed)
-        with duck.bound(mentions_of(text, duck.registry)):
+        mentions = mentions_of(text, duck.registry)
+        looks = duck.look(mentions)
+        duck.check(text)
+        with duck.bound(mentions, looks):
             answer = duck.engine.execute(text, list(parameters))
             return _fetched(answer, chosen)
 
@@ -309,6 +357,10 @@ def _fetched(answer: DuckDBPyConnection, limits: Limits) -> pa.Table:
             )
         batches.append(batch)
     return pa.Table.from_batches(batches, reader.schema)
+
+
+def _found(looks: Looks) -> dict[str, Opened]:
+    return {name: look.result() for name, look in looks.items()}
 
 
 def hot_options(user_id: str | None, *, timeout_s: float) -> str:
@@ -331,12 +383,9 @@ def literal(text: str) -> str:
 def _opened(options: DuckOptions) -> DuckDBPyConnection:
     folder = options.extension_directory or _shared_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    limits = {"memory_limit": options.memory_limit}
-    if options.threads is not None:
-        limits["threads"] = str(options.threads)
-    return duckdb.connect(
+    engine = duckdb.connect(
         config={
-            **limits,
+            "memory_limit": options.memory_limit,
             "extension_directory": str(folder),
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
@@ -345,6 +394,15 @@ def _opened(options: DuckOptions) -> DuckDBPyConnection:
             "temp_directory": "",
         }
     )
+    engine.execute(f"SET threads = {options.threads or max(1, _cores(engine) - 1)}")
+    return engine
+
+
+def _cores(engine: DuckDBPyConnection) -> int:
+    """Those that the process may use."""
+    row = engine.execute("SELECT current_setting('threads')").fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def _shared_folder() -> Path:

@@ -17,12 +17,16 @@ LISTING = {"show", "describe", "desc"}
 
 @dataclass(frozen=True, kw_only=True)
 class Mentions:
-    """Streams by where they are asked for, and what goes over all of them."""
+    """Streams by where they are asked for, and what goes over all of them.
+
+    `is_by_detail`: it says which of the timeline's rows are details, and may want no others.
+    """
 
     lake: frozenset[Stream] = frozenset()
     whole: frozenset[Stream] = frozenset()
     is_lake_timeline: bool = False
     is_whole_timeline: bool = False
+    is_by_detail: bool = False
     is_listing: bool = False
     hot: bool = False
     vectors: bool = False
@@ -51,6 +55,7 @@ def mentions_of(text: str, registry: Registry) -> Mentions:
         whole=frozenset(tables.values()) if is_listing else frozenset(whole),
         is_lake_timeline=("lake",) in timelines,
         is_whole_timeline=is_listing or bool(timelines - {("lake",), ("hot",)}),
+        is_by_detail="is_detail" in words,
         is_listing=is_listing,
         hot="hot" in words,
         vectors="vectors" in words,

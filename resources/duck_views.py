@@ -6,9 +6,9 @@ is all that the database has, and of the lake those days that have left. A late 
 in the database until the day is merged: a row that is in both is taken from the database.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 
 from duckdb import DuckDBPyConnection
 
@@ -17,6 +17,8 @@ from am_assets.schemas.postgres import SCHEMA
 from am_assets.schemas.timeline import COLUMNS, Dialect, timeline_select
 from am_assets.streams.registry import Registry
 from am_assets.streams.stream import Stream
+from resources.duck_names import TIMELINE
+from resources.hot import Span
 
 TYPES: Mapping[ColumnType, str] = {
     ColumnType.TEXT: "VARCHAR",
@@ -28,17 +30,30 @@ TYPES: Mapping[ColumnType, str] = {
     ColumnType.JSON: "VARCHAR",
 }
 # Days that follow each other, as far as there are receipts, are one range: there may be thousands.
+# Hardly ever has a day stayed that is older than one that left: only then are they gone through in
+# their order.
 LEFT = """
-SELECT stream, min(day) AS first, max(day) AS last, max(delta_version) AS version,
-    {has_late} AS has_late
-FROM (
-    SELECT stream, day, delta_version, left_hot_at IS NOT NULL AS has_left,
-        row_number() OVER (PARTITION BY stream ORDER BY day)
-        - row_number() OVER (PARTITION BY stream, left_hot_at IS NOT NULL ORDER BY day) AS island
-    FROM am.publication
-) AS receipts WHERE has_left GROUP BY stream, island
+WITH known AS (
+    SELECT stream, min(day) FILTER (WHERE left_hot_at IS NOT NULL) AS first,
+        max(day) FILTER (WHERE left_hot_at IS NOT NULL) AS last,
+        max(delta_version) FILTER (WHERE left_hot_at IS NOT NULL) AS version,
+        min(day) FILTER (WHERE left_hot_at IS NULL) AS stayed
+    FROM am.publication {chosen} GROUP BY stream
+), ranges AS (
+    SELECT stream, first, last, version FROM known
+    WHERE first IS NOT NULL AND coalesce(stayed > last, true)
+    UNION ALL
+    SELECT stream, min(day), max(day), max(delta_version) FROM (
+        SELECT stream, day, delta_version, left_hot_at, count(*) FILTER (WHERE left_hot_at IS NULL)
+            OVER (PARTITION BY stream ORDER BY day) AS island
+        FROM am.publication WHERE stream IN (SELECT stream FROM known WHERE stayed < last)
+    ) AS receipts WHERE left_hot_at IS NOT NULL GROUP BY stream, island
+)
+SELECT stream, first, last, version, {has_late} AS has_late FROM ranges
 """
+FEW = 20  # streams that are named; of more, all receipts are looked at
 
+_HOT_TIMELINE = f"hot.{SCHEMA}.{TIMELINE}"
 _LEFT_OF = f"FROM {SCHEMA}.publication WHERE stream = '{{}}' AND left_hot_at IS NOT NULL"
 
 
@@ -65,7 +80,7 @@ def read_edges(
     """
     names = {stream.name for stream in streams}
     found: dict[str, Edge] = {}
-    asked = LEFT.format(has_late=_has_late(looked_at)).replace("'", "''")
+    asked = LEFT.format(chosen=_chosen(names), has_late=_has_late(looked_at)).replace("'", "''")
     rows = engine.execute(f"FROM postgres_query('hot', '{asked}') ORDER BY ALL").fetchall()
     for name, first, last, version, has_late in rows:
         if name in names:
@@ -73,6 +88,11 @@ def read_edges(
             ranges = (*known.left, (first, last))
             found[name] = Edge(ranges, max(known.version, version), has_late)
     return found
+
+
+def _chosen(names: Collection[str]) -> str:
+    listed = ", ".join(f"'{name}'" for name in sorted(names))
+    return f"WHERE stream IN ({listed})" if 0 < len(names) <= FEW else ""
 
 
 def _has_late(streams: Iterable[Stream]) -> str:
@@ -120,9 +140,14 @@ def left_select(stream: Stream, edge: Edge) -> str:
     )
 
 
-def whole_timeline(registry: Registry, edges: Mapping[str, Edge]) -> str:
-    """The SELECT behind `whole.am.timeline`: the database's own, and what has left of each."""
-    names = ", ".join(COLUMNS)
+def whole_timeline(
+    registry: Registry, edges: Mapping[str, Edge], *, is_by_detail: bool = False
+) -> str:
+    """The SELECT behind `whole.am.timeline`: the database's own, and what has left of each.
+
+    `is_by_detail`: so that who wants no details, or nothing else, makes the database look for no
+    others. For others it would be two questions instead of one.
+    """
     left = [
         timeline_select(
             registry[name],
@@ -131,7 +156,21 @@ def whole_timeline(registry: Registry, edges: Mapping[str, Edge]) -> str:
         )
         for name, edge in edges.items()
     ]
-    return " UNION ALL ".join([f"SELECT {names} FROM hot.{SCHEMA}.timeline", *left])
+    hot = _halves() if is_by_detail else [f"SELECT {', '.join(COLUMNS)} FROM {_HOT_TIMELINE}"]
+    return " UNION ALL ".join([*hot, *left])
+
+
+def _halves() -> list[str]:
+    """What is no detail and what is. A comparison is told to the database, a `NOT` would not be."""
+    return [
+        f"SELECT {', '.join(_told(name, is_detail) for name in COLUMNS)} "
+        f"FROM {_HOT_TIMELINE} WHERE {is_so}"
+        for is_detail, is_so in (("false", "is_detail < true"), ("true", "is_detail > false"))
+    ]
+
+
+def _told(name: str, is_detail: str) -> str:
+    return f"{is_detail} AS is_detail" if name == "is_detail" else name
 
 
 def _of_hot(column: Column) -> str:
@@ -145,15 +184,11 @@ def _days(edge: Edge) -> str:
 def _times(edge: Edge) -> str:
     """As times, which the database has an index of."""
     return _any(
-        f"hot.ts >= TIMESTAMPTZ '{_midnight(a)}' AND "
-        f"hot.ts < TIMESTAMPTZ '{_midnight(b + timedelta(days=1))}'"
-        for a, b in edge.left
+        f"hot.ts >= TIMESTAMPTZ '{span.begin.isoformat()}' AND "
+        f"hot.ts < TIMESTAMPTZ '{span.end.isoformat()}'"
+        for span in (Span.of_days(a, b) for a, b in edge.left)
     )
 
 
 def _any(terms: Iterable[str]) -> str:
     return "(" + " OR ".join(f"({term})" for term in terms) + ")"
-
-
-def _midnight(day: date) -> str:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC).isoformat()

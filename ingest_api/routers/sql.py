@@ -35,7 +35,7 @@ router = APIRouter(tags=["asking"])
 
 ARROW = "application/vnd.apache.arrow.stream"
 MIB = 2**20
-THREADS = 2  # of one question
+THREADS = 1  # of one question: several wait by asking again and again, at the others' cost
 STATUSES: dict[type[DuckError], int] = {
     NotReadOnlyError: status.HTTP_403_FORBIDDEN,
     TimedOutError: status.HTTP_408_REQUEST_TIMEOUT,

@@ -197,8 +197,9 @@ def test_what_is_no_question_is_refused(
 def test_a_question_that_reaches_beyond_the_stores_fails(
     duck: Duck, connections: Connections, text: str
 ) -> None:
-    with pytest.raises(NotReadOnlyError):
-        query(duck, text.format(bucket=connections.s3_bucket))
+    for _ in range(2):  # that it was asked before does not make it a question that may be
+        with pytest.raises(NotReadOnlyError):
+            query(duck, text.format(bucket=connections.s3_bucket))
     assert rows(duck, "SELECT count(*) FROM hot.am.digital_notes_raw WHERE content LIKE 'of %'")
 
 

@@ -15,7 +15,7 @@ from am_assets.streams.digital import NOTE
 from am_assets.streams.health import HEART_RATE
 from am_assets.streams.registry import REGISTRY
 from resources.connections import Connections
-from resources.duck import Duck, DuckOptions, connect, query
+from resources.duck import Duck, DuckOptions, QueryError, connect, query
 from resources.lake import Lake
 from resources.lake_files import LakeFiles
 from resources.trino_catalog import whole_view
@@ -110,8 +110,9 @@ def leave(connections: Connections, day: date) -> None:
         )
 
 
-def asked(duck: Duck, table: str, first: date) -> list[tuple[str, str]]:
+def asked(duck: Duck, table: str, first: date, *, also: str = "") -> list[tuple[str, str]]:
     text = f"SELECT user_id, CAST({{}} AS VARCHAR) AS id FROM {table} WHERE ts >= ? AND ts < ?"
+    text += also
     column = "source_id" if table.endswith("timeline") else "event_id"
     begin = datetime(first.year, first.month, first.day, tzinfo=UTC)
     span = (begin, begin + timedelta(days=DAYS))
@@ -172,3 +173,33 @@ def test_streams_of_which_nothing_has_left_are_the_databases(
     assert query(ducks, "SELECT content FROM am.digital_notes_raw").to_pylist() == [
         {"content": "kept"}
     ]
+
+
+def test_who_asks_for_details_or_for_none_gets_each_row_of_them_once(
+    connections: Connections, ducks: Duck
+) -> None:
+    first = date(2027, 1, 1)
+    life = Life(frozenset({0, 1, 3}), frozenset({0, 3}), frozenset({0, 2}), frozenset({0, 1}))
+    details = live(connections, life, first)
+    noon = datetime(2027, 1, 2, 12, tzinfo=UTC)
+    note = {"user_id": ANN, "ts": noon, "content": "kept", "event_id": uuid5(SPACE, "note")}
+    insert(connections.database_url, NOTE, [note])
+    notes = [(ANN, str(note["event_id"]))]
+    for also, expected in (
+        (" AND is_detail", sorted(details)),
+        (" AND NOT is_detail", notes),
+        (" AND is_detail IS NOT NULL", sorted([*details, *notes])),
+    ):
+        assert sorted(asked(ducks, "am.timeline", first, also=also)) == expected
+
+
+def test_a_question_that_fails_half_way_does_not_fail_the_next(
+    connections: Connections, ducks: Duck
+) -> None:
+    first = date(2028, 1, 1)
+    life = Life(*[frozenset({0})] * 2, *[frozenset[int]()] * 2)
+    expected = sorted(live(connections, life, first))
+    with pytest.raises(QueryError):
+        query(ducks, "SELECT CAST(user_id AS INTEGER) FROM am.device_health_heartrate_raw")
+    for table in ("am.device_health_heartrate_raw", "am.timeline"):
+        assert sorted(asked(ducks, table, first)) == expected

@@ -24,6 +24,9 @@ def test_only_what_is_named_is_opened_and_the_database_only_where_it_is_needed()
     assert mentions_of(f"FROM {NOTES}", REGISTRY).needs_hot
     assert mentions_of("FROM lake.am.timeline", REGISTRY) == Mentions(is_lake_timeline=True)
     assert mentions_of("FROM am.timeline", REGISTRY) == Mentions(is_whole_timeline=True)
+    assert mentions_of("FROM am.timeline WHERE NOT is_detail", REGISTRY) == Mentions(
+        is_whole_timeline=True, is_by_detail=True
+    )
     assert mentions_of("FROM hot.am.timeline", REGISTRY) == Mentions(hot=True)
     assert mentions_of("SELECT 1", REGISTRY) == Mentions()
 
