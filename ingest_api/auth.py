@@ -112,7 +112,10 @@ async def authorize(
         mark_reading(request, principal)
     request.app.state.services.rates.admit(principal.token_id)
     if not principal.may(scope):
-        raise ForbiddenError(f"this token lacks the scope {scope.value!r}")
+        raise ForbiddenError(
+            f"this token lacks the scope {scope.value!r}: make one that has it, "
+            f"`am key create … --scope {scope.value}`"
+        )
     return principal
 
 

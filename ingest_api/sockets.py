@@ -21,6 +21,7 @@ from ingest_api.batch import ElementRouter, to_stream
 from ingest_api.errors import ForbiddenError, IngestError, RejectedError, UnavailableError
 from ingest_api.landing import Arrival
 from ingest_api.live import Kind, LiveSocket
+from ingest_api.middleware import refusal
 from ingest_api.notifications import Notification, State
 from ingest_api.pooled import pooled
 from ingest_api.realtime import refusing
@@ -182,12 +183,20 @@ async def serve(socket: WebSocket, device_id: str, *, kind: Kind, talk: Talk) ->
     try:
         principal = await _let_in(socket, device_id)
     except IngestError as error:
-        await socket.close(status.WS_1008_POLICY_VIOLATION, reason=_reason(error))
+        await deny(socket, error)
         return
     await socket.accept()
     services: Services = socket.app.state.services
     with services.live.entered(kind, user_id=principal.user_id, device_id=device_id) as live:
         await _converse(Line(socket, principal, live), socket, talk)
+
+
+async def deny(socket: WebSocket, error: IngestError) -> None:
+    """Don't open a socket, and say why with the status that a request would get.
+
+    So a device tells an unknown token from a database that is away.
+    """
+    await socket.send_denial_response(refusal(error, socket.scope))
 
 
 async def _let_in(socket: WebSocket, device_id: str) -> Principal:

@@ -13,7 +13,14 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import (
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_interface,
+    ip_network,
+)
 from uuid import UUID
 
 import psycopg
@@ -156,11 +163,23 @@ def read_network(text: str) -> Network:
 
     Raises: ValueError for what is none, or is too wide to be trusted.
     """
-    network = ip_network(text.strip())
+    try:
+        network = ip_network(text.strip())
+    except ValueError as error:
+        raise ValueError(_other_spelling(text.strip()) or str(error)) from error
     least = MIN_PREFIX[network.version]
     if network.prefixlen < least:
         raise ValueError(f"{network} is wider than /{least}: name the network that you trust")
     return network
+
+
+def _other_spelling(text: str) -> str | None:
+    """What to write instead of one machine's address with the length of its network."""
+    try:
+        machine = ip_interface(text)
+    except ValueError:
+        return None
+    return f"write {machine.network} for the whole network, or {machine.ip} for that machine alone"
 
 
 def add_rule(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi import APIRouter, WebSocket, WebSocketDisconnect, status
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from ingest_api.answers import answer
 from ingest_api.auth import authorize
@@ -12,7 +12,7 @@ from ingest_api.errors import IngestError, MalformedBodyError
 from ingest_api.landing import Arrival
 from ingest_api.live import Kind
 from ingest_api.services import Services
-from ingest_api.sockets import next_frame
+from ingest_api.sockets import deny, next_frame
 from ingest_api.tokens import Principal, Scope
 
 STREAM = "device.audio.raw"
@@ -26,7 +26,7 @@ async def audio_stream(socket: WebSocket, device_id: str) -> None:
     try:
         principal = await authorize(socket, Scope.WRITE)
     except IngestError as error:
-        await socket.close(status.WS_1008_POLICY_VIOLATION, reason=str(error)[:120])
+        await deny(socket, error)
         return
     await socket.accept()
     services: Services = socket.app.state.services

@@ -75,6 +75,19 @@ def test_a_bad_frame_is_answered_and_the_socket_goes_on(
     ]
 
 
-def test_a_socket_without_a_token_is_not_opened(base_url: str) -> None:
-    with pytest.raises(InvalidStatus, match="403"), connect(url(base_url)):
+def test_a_socket_that_is_not_opened_says_why_as_a_request_would(
+    base_url: str, token_for: Any, user: str
+) -> None:
+    with pytest.raises(InvalidStatus) as nameless, connect(url(base_url)):
         pass
+    answer = nameless.value.response
+    assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+    assert "send a token" in json.loads(answer.body)["detail"]
+    other = {"Authorization": f"Bearer {token_for(user, device='tv')}"}
+    with (
+        pytest.raises(InvalidStatus) as foreign,
+        connect(url(base_url).replace("audio/stream", "realtime/ws"), additional_headers=other),
+    ):
+        pass
+    assert foreign.value.response.status_code == 403
+    assert "'tv' alone" in json.loads(foreign.value.response.body)["detail"]

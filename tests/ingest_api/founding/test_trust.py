@@ -118,6 +118,11 @@ def test_what_is_no_network_or_is_everybodys_is_refused(text: str) -> None:
         read_network(text)
 
 
+def test_a_machine_with_its_networks_length_is_told_what_to_write() -> None:
+    with pytest.raises(ValueError, match=r"write 192\.168\.1\.0/24 for .*, or 192\.168\.1\.17 for"):
+        read_network("192.168.1.17/24")
+
+
 def test_a_removed_rule_lets_nobody_in_and_a_key_is_kept_hashed(
     database: psycopg.Connection, user: str
 ) -> None:
