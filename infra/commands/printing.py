@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from infra.expected import words_for
 from ingest_api.settings import Settings, StackNotFoundError
 from resources.hot import HotStore
 from resources.master_keys import MasterKeyError
@@ -41,7 +42,7 @@ def telling() -> Iterator[None]:
         MasterKeyError,
         psycopg.OperationalError,
     ) as error:
-        typer.echo(str(error).strip(), err=True)
+        typer.echo(words_for(error) or str(error).strip(), err=True)
         raise typer.Exit(1) from error
 
 
