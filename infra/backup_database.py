@@ -113,14 +113,46 @@ def tables_of(database_url: str) -> Tables:
         return now.tables()
 
 
+def is_of_timescale(archive: Path) -> bool:
+    """Whether only a server with TimescaleDB can take it. Raises: BackupError."""
+    listed = run_program("pg_restore", ["--list", str(archive)], "")
+    return any("EXTENSION - timescaledb" in line for line in listed.splitlines())
+
+
+def require_empty(database_url: str) -> None:
+    """Raises: BackupError unless nothing is in the database yet; psycopg.Error."""
+    with psycopg.connect(database_url) as connection:
+        found = connection.execute("SELECT to_regnamespace('am') IS NOT NULL").fetchone()
+        name = connection.info.dbname
+    if found != (False,):
+        raise BackupError(f"the database {name} is not empty: make a new one for the restore.")
+
+
+def restore_outside(archive: Path, database_url: str, manifest: Mapping[str, Any]) -> None:
+    """Put an archive into an empty database of another server, as its owner, with the roles.
+
+    Raises: BackupError, psycopg.Error. What is half there then is no use: drop that database.
+    """
+    is_timescale = is_of_timescale(archive)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        owner = connection.info.user
+        make_roles(connection, manifest)
+        if is_timescale:
+            connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
+    if is_timescale:  # in sessions of their own: both end the extension's workers and caches
+        _call(database_url, "timescaledb_pre_restore")
+    restore(archive, database_url, owner=owner)
+    if is_timescale:
+        _call(database_url, "timescaledb_post_restore")
+
+
+def _call(database_url: str, function: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("SELECT {}()").format(sql.Identifier(function)))
+
+
 def restore(archive: Path, admin_url: str, *, owner: str) -> None:
     """Put an archive into an empty database; everything is `owner`'s then. Raises: BackupError."""
-    listed = run_program("pg_restore", ["--list", str(archive)], admin_url)
-    if any("EXTENSION - timescaledb" in line for line in listed.splitlines()):
-        raise BackupError(
-            f"{archive} is of a server with TimescaleDB, which the embedded PostgreSQL is not: "
-            "restore it there by pg_restore (docs/backup.md)."
-        )
     name = conninfo_to_dict(admin_url)["dbname"]
     options = ["--exit-on-error", "--no-owner", f"--role={owner}", f"--dbname={name}"]
     run_program("pg_restore", [*options, str(archive)], admin_url)

@@ -1,7 +1,8 @@
 """Putting a backup back: into an empty home, or into a scratch home to see whether it would work.
 
-Only the database and the object store are started for it. Everything is compared with what the
-backup says was there: each table's rows and checksum, each object's bytes.
+Only the database and the object store are started for it; AM's own database can be one of another
+server. Everything is compared with what the backup says was there: each table's rows and checksum,
+each object's bytes.
 """
 
 import base64
@@ -60,11 +61,16 @@ class Compared:
 
 @dataclass(frozen=True)
 class Restore:
-    """One generation, with the secrets of its home; None = they are not put back."""
+    """One generation, with the secrets of its home; None = they are not put back.
+
+    `database_url`: an empty database of another server that AM's own is restored into; None = the
+    embedded server, which has no TimescaleDB.
+    """
 
     folder: BackupFolder
     generation: Generation
     keys: Keys | None = None
+    database_url: str | None = None
 
     @property
     def bucket(self) -> str:
@@ -130,9 +136,16 @@ class Restore:
             shutil.rmtree(scratch)
 
     def _check_files(self) -> None:
-        """See that all of it is there, before any server is started."""
+        """See that all of it is there, and has somewhere to go, before any server is started."""
         for name in self.generation.manifest["files"]:
             self.generation.check(name)
+        if self.database_url:
+            backup_database.require_empty(self.database_url)
+        elif backup_database.is_of_timescale(self.generation.check(DATABASE)):
+            raise BackupError(
+                f"{self.generation.name} is of a server with TimescaleDB, which the embedded one "
+                "is not: name an empty database of such a server, --database (docs/backup.md)."
+            )
         for one in self.generation.objects():
             path = self.folder.content(one.sha256)
             if not path.is_file() or path.stat().st_size != one.byte_count:
@@ -169,18 +182,21 @@ class Restore:
         read: Tables = {}
         faults: list[str] = []
         for done, name in enumerate(wanted, start=1):
-            database, owner = ARCHIVES[name]
-            self._restore_database(postgres, database, owner, self.generation.check(name))
-            found = tables_of(postgres.url(owner, database))
+            database, _ = ARCHIVES[name]
+            url = self._restore_database(postgres, name, self.generation.check(name))
+            found = tables_of(url)
             faults += _table_faults(wanted[name], found)
             read |= {f"{database}: {table}": facts for table, facts in found.items()}
             progress("database", done, len(wanted))
-        upgrade(postgres.url(OWNER, "am"))
+        upgrade(self.database_url or postgres.url(OWNER, "am"))
         return read, faults
 
-    def _restore_database(
-        self, postgres: Postgres, database: str, owner: str, archive: Path
-    ) -> None:
+    def _restore_database(self, postgres: Postgres, name: str, archive: Path) -> str:
+        """Returns where it is now."""
+        if self.database_url and name == DATABASE:
+            backup_database.restore_outside(archive, self.database_url, self.generation.manifest)
+            return self.database_url
+        database, owner = ARCHIVES[name]
         with psycopg.connect(postgres.url(ADMIN, "postgres"), autocommit=True) as admin:
             # It has this version's tables by now, which are not those of the backup.
             drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
@@ -188,6 +204,7 @@ class Restore:
             backup_database.make_roles(admin, self.generation.manifest)
         postgres.complete()
         backup_database.restore(archive, postgres.url(ADMIN, database), owner=owner)
+        return postgres.url(owner, database)
 
     def _compared(self, tables: Tables, objects: list[StoredObject], faults: list[str]) -> Compared:
         return Compared(

@@ -33,6 +33,12 @@ def restore(  # noqa: PLR0913, PLR0917 - a command's options are its arguments
         Path | None, typer.Option(help="Its first line opens the keys.")
     ] = None,
     keys: Annotated[Path | None, typer.Option(help="The folder that the keys were put in.")] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            "--database", help="An empty database of a server of yours, instead of the embedded."
+        ),
+    ] = None,
     is_drill: Annotated[
         bool, typer.Option("--drill", help="Into a scratch home, compared and removed.")
     ] = False,
@@ -49,6 +55,8 @@ def restore(  # noqa: PLR0913, PLR0917 - a command's options are its arguments
     root = source or settings.backup_dir
     if root is None:
         raise typer.BadParameter("name the folder of the backups: --from, or AM_BACKUP_DIR")
+    if is_drill and database:
+        raise typer.BadParameter("a drill uses the embedded servers: leave --database out")
     with refusing(), telling(), Bars() as bars:
         folder = BackupFolder(root.expanduser().resolve())
         chosen = folder.generation(name)
@@ -59,7 +67,7 @@ def restore(  # noqa: PLR0913, PLR0917 - a command's options are its arguments
             compared = job.rehearse(near=scratch, known_key=key, progress=bars.show)
         else:
             found = keys_in(chosen, passphrase=passphrase_of(passphrase_file), folder=keys)
-            job = Restore(folder, chosen, found)
+            job = Restore(folder, chosen, found, database)
             compared = job.into(Home.at(settings.home), progress=bars.show)
     _tell(compared, is_json=is_json)
 
