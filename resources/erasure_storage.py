@@ -13,12 +13,12 @@ from psycopg import sql
 
 from am_assets.schemas.postgres import SCHEMA, STORE
 
-PATIENCE_S = 60.0
+PATIENCE_S = 600.0  # while it waits nothing is locked
 POLL_S = 0.2
 # A line that some open transaction could still see is copied along. What is read in another
 # database is no matter, but what is written there is: no snapshot of ours is newer than that.
 _OLDER = """
-SELECT pid, coalesce(xact_start, backend_start)::timestamptz(0) FROM pg_stat_activity
+SELECT pid, coalesce(xact_start, backend_start)::timestamptz(0), datname FROM pg_stat_activity
 WHERE pid <> pg_backend_pid() AND (age(backend_xid) > age(%(now)s::text::xid)
     OR age(backend_xmin) > age(%(now)s::text::xid)
         AND coalesce(datname = current_database(), true))
@@ -80,8 +80,9 @@ def _await_older(connection: psycopg.Connection, patience_s: float) -> None:
     while older := connection.execute(_OLDER, {"now": row[0]}).fetchone():
         if time.monotonic() > deadline:
             raise BusyError(
-                f"the database session {older[0]} has been at work since {older[1]}, so that "
-                "what was deleted can't be taken off the disk: end it, then erase again to go on"
+                f"the session {older[0]} in the database {older[2]} has been at work since "
+                f"{older[1]}, so that what was deleted can't be taken off the disk: end it, then "
+                "erase again to go on"
             )
         time.sleep(POLL_S)
 
