@@ -63,7 +63,7 @@ def test_who_still_writes_is_waited_for_in_whatever_database_of_the_server(
     ):
         writer.execute("SELECT pg_current_xact_id()")
         table = fill_and_empty(database, "gone")
-        with pytest.raises(BusyError, match="in the database .* end it"):
+        with pytest.raises(BusyError, match=r"in the database .* end it"):
             rewrite(database_url, [table], patience_s=0)
         writer.commit()
         assert rewrite(database_url, [table]) == [table]
