@@ -32,6 +32,9 @@ def export(
         manifest = job.run(now=datetime.now(UTC))
     rows = sum(entry.row_count or 0 for entry in manifest.of("rows"))
     blobs = len(manifest.of("blob"))
+    if not any(entry.row_count or entry.byte_count for entry in manifest.entries):
+        typer.echo(f"there is nothing of {whose} here: look at the name", err=True)
+        raise typer.Exit(1)
     typer.echo(f"{folder.root}: {rows} rows and {blobs} blobs of {whose}; open index.html")
     for line in manifest.missing_blobs:
         typer.echo(f"NOT THERE  {line}", err=True)

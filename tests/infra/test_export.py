@@ -452,6 +452,19 @@ def test_the_command_exports_and_without_the_master_key_says_what_is_missing(
     assert folder.manifest() is not None
 
 
+def test_an_export_of_somebody_of_whom_there_is_nothing_is_no_success(
+    planted: Connections, tmp_path: Path
+) -> None:
+    env = os.environ | variables_of(planted) | {"AM_HOME": str(tmp_path / "nowhere")}
+    words = ("export", "--user", "adda", "--to", str(tmp_path / "out"))
+    command = [sys.executable, "-m", "infra.cli", *words]
+    done = subprocess.run(
+        command, cwd=PROJECT, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "nothing of adda" in done.stderr
+
+
 def test_what_is_no_export_or_not_the_named_users_is_told_plainly(
     exported: Path, empty: Connections, tmp_path: Path
 ) -> None:
