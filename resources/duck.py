@@ -9,8 +9,10 @@ that sees that user's rows, and the lake hands over nothing else (`lake_files`);
 key of the object store. See the decision page 0013.
 """
 
+import logging
 import os
 import re
+import sqlite3
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,6 +41,8 @@ from resources.duck_guard import Allowed, ForbiddenError
 from resources.duck_names import TIMELINE, Mentions, mentions_of
 from resources.lake_copies import LakeCopies
 from resources.lake_files import LakeFiles, LakeFilesError, Opened, own
+
+log = logging.getLogger(__name__)
 
 MACROS = """
 CREATE MACRO whole.am.minute_spine(begin_ts, end_ts) AS TABLE
@@ -458,10 +462,19 @@ def _attach_files(
     if not found:
         return {}
     _load(engine, "sqlite")
-    attached = {name: opened_copy(path) for name, path in found.items()}
+    attached = {name: file for name, path in found.items() if (file := _opened_file(path))}
     for name, file in attached.items():
         engine.execute(f"ATTACH {literal(str(file.path))} AS {name} (TYPE sqlite, READ_ONLY)")
     return attached
+
+
+def _opened_file(path: Path) -> Attached | None:
+    """None for a file that can't be read: it must not stop questions that do not name it."""
+    try:
+        return opened_copy(path)
+    except (OSError, sqlite3.Error):
+        log.warning("%s is left out of what can be asked", path, exc_info=True)
+        return None
 
 
 def _harden(engine: DuckDBPyConnection) -> None:

@@ -56,6 +56,25 @@ def test_a_damaged_file_stops_no_question_but_those_that_name_it(
             query(owner, "SELECT * FROM broken.memo")
 
 
+def test_a_file_in_use_with_a_damaged_page_stops_no_question_but_those_that_name_it(
+    connections: Connections, tmp_path: Path
+) -> None:
+    folder = tmp_path / "attach"
+    path = write(folder / "places.sqlite", "x" * 100_000)
+    with closing(sqlite3.connect(path)) as program:
+        program.execute("PRAGMA journal_mode = wal")
+        program.execute("INSERT INTO memo (content) VALUES ('in the log')")
+        program.commit()
+        damaged = bytearray(path.read_bytes())
+        damaged[40960:45056] = bytes(range(256)) * 16  # a page that the log does not hold
+        path.write_bytes(damaged)
+        options = DuckOptions(extension_directory=tmp_path / "extensions", attach=folder)
+        with connect(connections, REGISTRY, has_hot=False, options=options) as owner:
+            assert query(owner, "SELECT 1 AS one").to_pylist() == [{"one": 1}]
+            with pytest.raises(NotReadOnlyError, match="there is no places"):
+                query(owner, "SELECT * FROM places.memo")
+
+
 @pytest.mark.parametrize("journal", ["delete", "wal"])
 def test_a_file_that_its_program_holds_locked_is_copied_and_asked(
     tmp_path: Path, journal: str
