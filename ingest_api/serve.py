@@ -5,6 +5,7 @@ does not.
 """
 
 import asyncio
+import logging
 import socket
 import sys
 from asyncio import TimerHandle
@@ -30,6 +31,7 @@ SWITCH_S = 0.001
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
+    "filters": {"refused sockets": {"()": "ingest_api.serve.RefusedSockets"}},
     "formatters": {
         "redacted": {
             "()": "ingest_api.redaction.RedactingFormatter",
@@ -39,6 +41,7 @@ LOGGING: dict[str, Any] = {
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
+            "filters": ["refused sockets"],
             "formatter": "redacted",
             "stream": "ext://sys.stderr",
         }
@@ -46,6 +49,14 @@ LOGGING: dict[str, Any] = {
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {"httpx": {"level": "WARNING"}},
 }
+
+
+class RefusedSockets(logging.Filter):
+    """Leaves out what uvicorn takes for a fault of ours: a socket not opened but answered."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """False for that line alone."""
+        return record.msg != "ASGI callable returned without completing handshake."
 
 
 class Joined:

@@ -9,6 +9,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from am_assets.streams.registry import REGISTRY
+from ingest_api.serve import RefusedSockets
 
 EXAMPLE = REGISTRY["device.audio.raw"].example
 
@@ -75,8 +76,8 @@ def test_a_bad_frame_is_answered_and_the_socket_goes_on(
     ]
 
 
-def test_a_socket_that_is_not_opened_says_why_as_a_request_would(
-    base_url: str, token_for: Any, user: str
+def test_a_socket_that_is_not_opened_says_why_as_a_request_would_and_is_no_error_in_the_log(
+    base_url: str, token_for: Any, user: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(InvalidStatus) as nameless, connect(url(base_url)):
         pass
@@ -91,3 +92,4 @@ def test_a_socket_that_is_not_opened_says_why_as_a_request_would(
         pass
     assert foreign.value.response.status_code == 403
     assert "'tv' alone" in json.loads(foreign.value.response.body)["detail"]
+    assert [one for one in caplog.records if RefusedSockets().filter(one)] == []

@@ -237,7 +237,7 @@ def test_nothing_that_was_sent_is_lost_and_no_sent_field_becomes_a_column(
 
 
 def test_the_openapi_document_describes_each_app_once(base_url: str) -> None:
-    document = httpx.get(f"{base_url}/openapi.json").json()
+    document = httpx.get(f"{base_url}/openapi.json", timeout=60).json()
     for name in (name for name, adapter in ADAPTERS.items() if not adapter.has_own_router):
         assert set(document["paths"][f"/{name}"]) == {"post"}
     operations = [one for path in document["paths"].values() for one in path.values()]

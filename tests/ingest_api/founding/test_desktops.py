@@ -173,7 +173,7 @@ def test_who_no_rule_fits_is_answered_401(
     with rest(base_url, who, headers) as client:
         assert client.post("/sensor/gps", json={**GPS, "device_id": "x"}).status_code == 401
     with (
-        pytest.raises(Exception, match="403"),
+        pytest.raises(Exception, match="401"),
         socket_of(base_url, "/realtime/ws/x", address=who.address, headers=headers),
     ):
         pass

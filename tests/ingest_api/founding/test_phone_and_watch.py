@@ -394,7 +394,7 @@ def test_a_heartbeat_socket_answers_and_notes_the_device(base_url: str, rows: Ro
 
 def test_a_socket_of_another_device_than_the_rules_is_not_opened(base_url: str) -> None:
     with (
-        pytest.raises(Exception, match="403"),
+        pytest.raises(Exception, match="401"),
         socket_of(base_url, "/realtime/ws/another", address=WATCH.address),
     ):
         pass

@@ -54,7 +54,7 @@ NEW = {
 @pytest.fixture
 def document(base_url: str) -> dict[str, Any]:
     """The document as clients read it."""
-    found: dict[str, Any] = httpx.get(f"{base_url}/openapi.json").json()
+    found: dict[str, Any] = httpx.get(f"{base_url}/openapi.json", timeout=60).json()
     return found
 
 
