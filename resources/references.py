@@ -6,11 +6,13 @@ What was removed on purpose, and noted, is no fault. Looking changes nothing.
 
 import hashlib
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import UUID
 
 import psycopg
 import pyarrow as pa
@@ -23,14 +25,17 @@ from am_assets.streams.stream import Stream
 from resources import duck
 from resources.blobs import BlobAbsentError, BlobCorruptError, BlobErasedError, BlobStore
 from resources.connections import Connections
+from resources.hot import Span
 from resources.lake_check import BACKUP, REPAIR, Fault
 from resources.lake_files import object_store
+from resources.work_items import HOUR, hour_id
 
 BLOBS = "blobs"
 LETTERS = "dead_letters"
 PATIENT = duck.DuckOptions(timeout_s=3600.0)  # these questions are of all there is
 PARALLEL = 8  # blobs that are read at once
 MOMENTS = "moments"  # the enrichment's name
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = re.compile(rf"{BLOBS}/.+/([^/]+)/(\d{{4}}-\d\d-\d\d)/[0-9a-f]{{64}}")
 
 Place = tuple[str | None, date | None]  # stream and day
@@ -153,9 +158,7 @@ class References:
         for name in map(str, _ask(engine, asked)["source_stream"].to_pylist()):
             if name not in self.registry:
                 continue
-            source = self.registry[name]
-            rows = _ask(engine, _ORPHANED.format(stream.table, source.table), name)
-            for day, count in zip(rows["day"].to_pylist(), rows["n"].to_pylist(), strict=True):
+            for day, count in sorted(_orphaned(engine, stream, self.registry[name]).items()):
                 what = f"{count} rows were made of rows of {name} that are gone"
                 yield Fault("derived", stream.name, day, what, f"`am process --day {day}`")
 
@@ -232,18 +235,45 @@ def make_pending(connections: Connections, lost: Iterable[LostItem], *, version:
 
 
 _NAMED = f"SELECT DISTINCT blob_key, day FROM {SCHEMA}.{{}} WHERE blob_key IS NOT NULL"
-_ORPHANED = f"""
-SELECT d.day, count(*) AS n FROM {SCHEMA}.{{}} AS d
+_OF_NO_ROW = f"""
+SELECT d.day, d.user_id, d.source_event_id, count(*) AS n FROM {SCHEMA}.{{}} AS d
 WHERE d.source_stream = ? AND NOT EXISTS (
     SELECT 1 FROM {SCHEMA}.{{}} AS s
     WHERE s.user_id = d.user_id AND s.event_id = d.source_event_id
-) GROUP BY d.day ORDER BY d.day
+) GROUP BY ALL
+"""
+_HOURS = f"""
+SELECT DISTINCT user_id, device_id, CAST(floor(epoch(ts) / 3600) AS BIGINT) AS hour
+FROM {SCHEMA}.{{}} WHERE ts >= ? AND ts < ?
 """
 
 
 def _ask(engine: duck.Duck, text: str, *values: object) -> pa.Table:
     limits = duck.Limits(timeout_s=PATIENT.timeout_s)
     return duck.query(engine, text, parameters=values, limits=limits)
+
+
+def _orphaned(engine: duck.Duck, stream: Stream, source: Stream) -> Counter[date]:
+    """How many rows of each day were made of rows that are gone."""
+    rows = _ask(engine, _OF_NO_ROW.format(stream.table, source.table), source.name).to_pylist()
+    hours = _hours(engine, source, {row["day"] for row in rows}) if rows else set()
+    lost: Counter[date] = Counter()
+    for row in rows:
+        if (row["user_id"], str(row["source_event_id"])) not in hours:
+            lost[row["day"]] += row["n"]
+    return lost
+
+
+def _hours(engine: duck.Duck, source: Stream, days: set[date]) -> set[tuple[str, str]]:
+    """The users' hours of which there are rows, about these days: rows are made of hours too."""
+    span = Span.of_days(min(days) - timedelta(days=1), max(days) + timedelta(days=1))
+    rows = _ask(engine, _HOURS.format(source.table), span.begin, span.end).to_pylist()
+    return {(row["user_id"], str(_hour_id(source, row))) for row in rows}
+
+
+def _hour_id(source: Stream, row: Mapping[str, Any]) -> UUID:
+    begin = EPOCH + row["hour"] * HOUR
+    return hour_id(source, row["user_id"], row["device_id"], begin)
 
 
 def _is_damaged(store: BlobStore, key: str, listed: Blob) -> bool:

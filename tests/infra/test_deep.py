@@ -24,6 +24,7 @@ from resources.lake_check import BACKUP, Fault, errors
 from resources.retention import Retention
 from resources.vectors import VectorStore
 from resources.work import WorkQueue
+from resources.work_items import hour_id
 from tests.planting import Garden, days_from, rows_of
 from tests.resources.moments_data import DIMENSION, moment, table
 from tests.resources.objects import Folder, table_objects
@@ -223,6 +224,24 @@ def test_derived_rows_whose_source_is_gone_are_named_by_stream_and_day(
     assert of(day, deep.derived_faults()) == []
     insert(deep.connections.database_url, TRANSCRIPT, [values | lineage(NOTE, uuid4())])
     assert of(day, deep.derived_faults()) == [("derived", TRANSCRIPT.name)]
+    with psycopg.connect(deep.connections.database_url) as connection:
+        connection.execute(sql.SQL("DELETE FROM {}").format(table_of(TRANSCRIPT)))
+
+
+def test_rows_that_were_made_of_an_hour_are_at_fault_once_nothing_is_left_of_it(
+    deep: Deep, garden: Garden, day: date
+) -> None:
+    garden.plant(
+        ACCELERATION,
+        [(at(day) + timedelta(minutes=59), dict.fromkeys(("x_m_s2", "y_m_s2", "z_m_s2"), 1.0))],
+    )
+    hours = [hour_id(ACCELERATION, USER, "phone", at(day, hour)) for hour in (9, 10)]
+    values = {"user_id": USER, "ts": at(day), "text": "made of an hour"}
+    insert(deep.connections.database_url, TRANSCRIPT, [values | lineage(ACCELERATION, hours[0])])
+    assert of(day, deep.derived_faults()) == []
+    insert(deep.connections.database_url, TRANSCRIPT, [values | lineage(ACCELERATION, hours[1])])
+    (fault,) = [one for one in deep.derived_faults() if one.day == day]
+    assert "1 rows were made of rows" in fault.what
     with psycopg.connect(deep.connections.database_url) as connection:
         connection.execute(sql.SQL("DELETE FROM {}").format(table_of(TRANSCRIPT)))
 
