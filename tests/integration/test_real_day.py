@@ -23,6 +23,7 @@ from am_assets.streams.registry import REGISTRY
 from am_assets.streams.stream import Stream
 from infra.commands.backfill import days_between
 from infra.commands.demo import Backlog
+from infra.deep import Deep
 from infra.demo.day import real_day
 from infra.demo.findings import find, score
 from infra.demo.send import SendReport, send
@@ -34,6 +35,7 @@ from ingest_api.settings import Settings
 from ingest_api.tokens import Scope, create_token
 from resources.connections import Connections
 from resources.lake import Lake
+from resources.lake_check import errors
 
 pytestmark = pytest.mark.slow
 
@@ -125,6 +127,13 @@ def test_every_stream_has_as_many_rows_in_the_lake_as_in_the_database(
             stream = REGISTRY[name]
             assert count(connection, stream, CALM) == sent
             assert len(lake.read_day(stream, day.day)) == sent
+
+
+def test_the_deep_check_finds_every_derived_rows_source(
+    calm: SendReport, connections: Connections
+) -> None:
+    assert calm.sent
+    assert errors(Deep(connections, REGISTRY).derived_faults()) == []
 
 
 def test_sending_the_day_again_stores_nothing_new_and_the_ledger_adds_up(
