@@ -116,22 +116,20 @@ def up(
     if (tls_cert is None) != (tls_key is None):
         raise typer.BadParameter("--tls-cert and --tls-key belong together")
     given = {"tls_cert": tls_cert, "tls_key": tls_key, "is_tls": None if is_tls else False}
-    with _telling():
-        stack = _stack(**{name: value for name, value in given.items() if value is not None})
-        require_whole(stack.home)
-        stack.start(_say)
-        _say("stack", f"ready: {_addresses(stack)}")
-        if detach:
-            return
-        _stay(stack)
+    stack = _stack(**{name: value for name, value in given.items() if value is not None})
+    require_whole(stack.home)
+    stack.start(_say)
+    _say("stack", f"ready: {_addresses(stack)}")
+    if detach:
+        return
+    _stay(stack)
 
 
 @app.command()
 def down() -> None:
     """Stop the stack; nothing of it keeps running."""
-    with _telling():
-        _stack().stop(_say)
-        _say("stack", "stopped")
+    _stack().stop(_say)
+    _say("stack", "stopped")
 
 
 @app.command()
@@ -144,12 +142,11 @@ def status(
     """Show each part and how large all is; exit code 1 unless all are ready."""
     from infra.sizes import summary, told_lines  # noqa: PLC0415 - see the module docstring
 
-    with _telling():
-        stack = _stack()
-        if is_sizing:
-            _print_sizes(stack, as_json=as_json)
-            return
-        found = stack.status()
+    stack = _stack()
+    if is_sizing:
+        _print_sizes(stack, as_json=as_json)
+        return
+    found = stack.status()
     is_ready = all(part.is_ready for part in found)
     trusted = _trusted(stack, found)
     sizes = summary(stack.settings, is_database_ready=trusted is not None)
@@ -227,10 +224,9 @@ def doctor(
 
     if (is_repairing or is_reopening) and not is_deep:
         raise typer.BadParameter("--repair and --reopen belong to --deep")
-    with _telling():
-        stack = _stack()
-        findings = examine(stack)
-        deep = _deep(stack, is_repairing or is_reopening, is_reopening) if is_deep else None
+    stack = _stack()
+    findings = examine(stack)
+    deep = _deep(stack, is_repairing or is_reopening, is_reopening) if is_deep else None
     is_well = all(finding.level != "error" for finding in findings)
     is_well = is_well and (deep is None or deep.is_well)
     if as_json:
@@ -250,13 +246,8 @@ def doctor(
 
 def _deep(stack: "Stack", is_repairing: bool, is_reopening: bool) -> "Examined":
     from infra.deep import Deep  # noqa: PLC0415 - see the module docstring
-    from infra.errors import HomeError  # noqa: PLC0415
-    from ingest_api.settings import StackNotFoundError  # noqa: PLC0415
 
-    try:
-        connections = stack.settings.connections()
-    except StackNotFoundError as wrong:
-        raise HomeError(str(wrong)) from wrong
+    connections = stack.settings.connections()
     deep = Deep(connections, on_progress=lambda what: typer.echo(f"looking: {what}", err=True))
     return deep.repair(is_reopening=is_reopening) if is_repairing else deep.examine()
 
@@ -270,15 +261,14 @@ def logs(
     """Print the parts' logs."""
     from infra.logs import follow, tail  # noqa: PLC0415 - see the module docstring
 
-    with _telling():
-        home = _stack().home
-        paths = sorted(home.logs.glob("*.log")) if part is None else [home.log_of(part)]
-        _require_logs(part, [path.exists() for path in paths], home.logs)
-        for path in paths:
-            for line in tail(path, lines=lines).splitlines():
-                typer.echo(f"{path.stem:<15} {line}" if part is None else line)
-        for name, line in follow(paths) if is_following else ():
-            typer.echo(f"{name:<15} {line}" if part is None else line)
+    home = _stack().home
+    paths = sorted(home.logs.glob("*.log")) if part is None else [home.log_of(part)]
+    _require_logs(part, [path.exists() for path in paths], home.logs)
+    for path in paths:
+        for line in tail(path, lines=lines).splitlines():
+            typer.echo(f"{path.stem:<15} {line}" if part is None else line)
+    for name, line in follow(paths) if is_following else ():
+        typer.echo(f"{name:<15} {line}" if part is None else line)
 
 
 def _require_logs(part: str | None, exist: list[bool], folder: Any) -> None:
