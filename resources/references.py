@@ -28,14 +28,13 @@ from resources.connections import Connections
 from resources.hot import Span
 from resources.lake_check import BACKUP, REPAIR, Fault
 from resources.lake_files import object_store
-from resources.work_items import HOUR, hour_id
+from resources.work_items import hour_id
 
 BLOBS = "blobs"
 LETTERS = "dead_letters"
 PATIENT = duck.DuckOptions(timeout_s=3600.0)  # these questions are of all there is
 PARALLEL = 8  # blobs that are read at once
 MOMENTS = "moments"  # the enrichment's name
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = re.compile(rf"{BLOBS}/.+/([^/]+)/(\d{{4}}-\d\d-\d\d)/[0-9a-f]{{64}}")
 
 Place = tuple[str | None, date | None]  # stream and day
@@ -243,7 +242,7 @@ WHERE d.source_stream = ? AND NOT EXISTS (
 ) GROUP BY ALL
 """
 _HOURS = f"""
-SELECT DISTINCT user_id, device_id, CAST(floor(epoch(ts) / 3600) AS BIGINT) AS hour
+SELECT DISTINCT user_id, device_id, 3600 * floor(epoch(ts) / 3600) AS begin_s
 FROM {SCHEMA}.{{}} WHERE ts >= ? AND ts < ?
 """
 
@@ -272,7 +271,7 @@ def _hours(engine: duck.Duck, source: Stream, days: set[date]) -> set[tuple[str,
 
 
 def _hour_id(source: Stream, row: Mapping[str, Any]) -> UUID:
-    begin = EPOCH + row["hour"] * HOUR
+    begin = datetime.fromtimestamp(row["begin_s"], UTC)
     return hour_id(source, row["user_id"], row["device_id"], begin)
 
 
