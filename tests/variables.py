@@ -1,5 +1,8 @@
 """The test stack's stores as `AM_…` variables, for programs and commands that work on them."""
 
+from pathlib import Path
+
+from ingest_api.settings import Settings
 from resources.connections import Connections
 from resources.master_keys import FileMasterKey
 
@@ -16,6 +19,17 @@ def variables_of(connections: Connections) -> dict[str, str]:
         "AM_VECTORS_URI": connections.vectors_uri,
         "AM_MASTER_KEY_FILE": master_key_file(connections),
     }
+
+
+def settings_of(connections: Connections, *, home: Path) -> Settings:
+    """The test's own database, lake and vectors, with the rest of a stack's home."""
+    return Settings(
+        home=home,
+        s3_bucket=connections.s3_bucket,
+        database_url=connections.database_url,
+        lake_uri=connections.lake_uri,
+        vectors_uri=connections.vectors_uri,
+    )
 
 
 def master_key_file(connections: Connections) -> str:

@@ -48,6 +48,7 @@ from resources.whole import WholeStore
 from tests.byte_search import database_folder, files_with
 from tests.planting import Garden
 from tests.resources.moments_data import DIMENSION, moment, table
+from tests.variables import settings_of
 
 pytestmark = pytest.mark.slow
 TIMESCALE = os.environ.get("AM_TEST_TIMESCALE_URL")  # its files are not in the home
@@ -182,13 +183,7 @@ def _of(rows: list[dict[str, Any]], user: str) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def lives(stack: Stack, connections: Connections, admin_url: str) -> Lives:
-    settings = Settings(
-        home=stack.home.root,
-        s3_bucket=connections.s3_bucket,
-        database_url=connections.database_url,
-        lake_uri=connections.lake_uri,
-        vectors_uri=connections.vectors_uri,
-    )
+    settings = settings_of(connections, home=stack.home.root)
     lives = Lives(settings, settings.connections(), f"erasable{uuid4().hex}", f"keep{uuid4().hex}")
     for count in range(2):  # so that there is an older version of everything
         moment_ = NOON + timedelta(minutes=count)

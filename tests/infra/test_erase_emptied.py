@@ -18,7 +18,6 @@ from am_assets.streams.digital import NOTE
 from am_assets.streams.registry import REGISTRY
 from infra.commands.erase import carry_out
 from infra.stack import Stack
-from ingest_api.settings import Settings
 from resources.connections import Connections
 from resources.erasure import Erasures
 from resources.erasure_rows import Scope
@@ -27,6 +26,7 @@ from resources.retention import Retention
 from resources.rollups import Rollups
 from tests.byte_search import database_folder, files_with
 from tests.planting import Garden
+from tests.variables import settings_of
 
 pytestmark = pytest.mark.slow
 ANN = "ann"
@@ -100,13 +100,7 @@ def test_nothing_of_the_only_user_is_left_in_tables_that_are_empty_now(
     assert before["home"]
     assert before["database"]
     assert quoted(connections, marker)
-    settings = Settings(
-        home=stack.home.root,
-        s3_bucket=connections.s3_bucket,
-        database_url=connections.database_url,
-        lake_uri=connections.lake_uri,
-        vectors_uri=connections.vectors_uri,
-    )
+    settings = settings_of(connections, home=stack.home.root)
     erasures = Erasures(settings.connections(), REGISTRY)
     signed = carry_out(erasures, erasures.begin(Scope(ANN)), settings)
     assert signed["receipt"]["erased"]["lake"] == {HEART.name: 2 * MANY, NOTE.name: 2 * MANY}
