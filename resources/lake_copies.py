@@ -128,7 +128,9 @@ class CopiedDataset(pads.FileSystemDataset):
         self._copies.make(touched, self.filesystem)
         near = [self._nearest(fragment) for fragment in fragments]
         found = pads.FileSystemDataset(near, self.schema, self.format, fs.LocalFileSystem())
-        return found.scanner(columns=columns, filter=wanted, **options)
+        # A filter has its columns read, even of files of which all rows are known to be so.
+        is_sure = wanted is None or next(iter(found.get_fragments(~wanted)), None) is None
+        return found.scanner(columns=columns, filter=None if is_sure else wanted, **options)
 
     def _nearest(self, fragment: Any) -> pads.Fragment:
         size = self._sizes[fragment.path]

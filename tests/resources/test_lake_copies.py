@@ -4,7 +4,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from operator import and_, inv, or_
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from am_assets.streams.digital import NOTE
+from am_assets.streams.digital import CLIPBOARD, NOTE
 from am_assets.streams.registry import REGISTRY
 from resources.connections import Connections
 from resources.duck import DuckOptions, connect, query
@@ -99,6 +101,52 @@ def test_a_user_who_counts_or_filters_never_meets_another_users_rows(
     assert dataset.count_rows() == len(DAYS)
     assert dataset.head(100).num_rows == len(DAYS)
     assert dataset.to_table().num_rows == len(DAYS)
+
+
+@pytest.fixture(scope="module")
+def pasted(connections: Connections) -> Connections:
+    """Days of one user alone and of several, with midnights, and a column that lacks some."""
+    for n, day in enumerate(DAYS):
+        midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        for user in USERS[: 1 + n % 2 * 2]:
+            rows = [
+                {"user_id": user, "ts": midnight + timedelta(hours=hour), "source_app": app}
+                for hour, app in ((0, None), (12, "mail"), (23, None))
+            ]
+            insert(connections.database_url, CLIPBOARD, rows)
+        Lake(connections).publish(CLIPBOARD, day)
+    return connections
+
+
+TIMES = st.sampled_from([NOON + timedelta(hours=12 * n) for n in range(-3, 10)])
+CONDITIONS = st.recursive(
+    TIMES.map(lambda at: pc.field("ts") >= at)
+    | TIMES.map(lambda at: pc.field("ts") < at)
+    | st.sampled_from(DAYS).map(lambda day: pc.field("day") <= day)
+    | st.sampled_from(USERS).map(lambda user: pc.field("user_id") == user)
+    | st.sampled_from(["mail", "web"]).map(lambda app: pc.field("source_app") == app)
+    | st.just(pc.field("source_app").is_null()),
+    lambda some: st.builds(and_, some, some) | st.builds(or_, some, some) | some.map(inv),
+    max_leaves=4,
+)
+
+
+@given(wanted=CONDITIONS, user=st.sampled_from([*USERS, None]))
+def test_whatever_is_asked_exactly_the_rows_that_are_so_come_out(
+    pasted: Connections, tmp_path_factory: pytest.TempPathFactory, wanted: Any, user: str | None
+) -> None:
+    names = ["user_id", "ts", "source_app", "day"]
+    everything = Lake(pasted).open(CLIPBOARD)
+    assert everything is not None
+    rows = everything.to_pyarrow_table().select(names)
+    whose = rows if user is None else rows.filter(pc.field("user_id") == user)
+    copies = LakeCopies(tmp_path_factory.getbasetemp() / "asked", ROOM)
+    dataset = own(LakeFiles(pasted, copies=copies).open(CLIPBOARD), user)
+    found = dataset.scanner(columns=names, filter=wanted).to_table()
+    expected = whose.filter(wanted).to_pylist()
+    assert sorted(map(repr, found.to_pylist())) == sorted(map(repr, expected))
+    counted = dataset.scanner(columns=[], filter=wanted).count_rows()
+    assert counted == len(expected)
 
 
 def test_a_question_that_is_too_large_for_copies_makes_none(
