@@ -13,9 +13,10 @@ from uuid import UUID, uuid5
 
 import pyarrow as pa
 
+from am_assets.schemas.row_ids import NAMESPACE
 from am_assets.streams.stream import Stream
 from ingest_api.elements import NewRow, plain, read_element
-from ingest_api.envelope import NAMESPACE, Sender
+from ingest_api.envelope import Sender
 from ingest_api.errors import NamedBlobError, Reason, RejectedError
 from ingest_api.rules import rules_of
 from ingest_api.sheets import Account, Sheet, read_sheet

@@ -8,16 +8,14 @@ from uuid import UUID, uuid5
 
 from pydantic_core import to_json
 
+from am_assets.schemas.row_ids import NAMESPACE, NUMBER_LETTERS, TINY
 from am_assets.streams.stream import Stream
 from ingest_api.errors import Reason, RejectedError
 from ingest_api.instants import Instant, check_plausible, read_instant, read_offset
 
-NAMESPACE = UUID("8a6f0a3c-6d0e-5f5b-9a53-0d0f6c5f3c11")
 TIME_FIELDS = ("recorded_at", "timestamp", "ts")
 ID_FIELDS = ("message_id", "event_id")
 MAX_DEVICE_ID = 128
-NUMBER_LETTERS = b"-.,[]0123456789"
-TINY = b"0.0000"  # Python writes such with an exponent
 
 
 @dataclass(frozen=True)

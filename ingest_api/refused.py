@@ -3,9 +3,9 @@
 import json
 from uuid import uuid5
 
+from am_assets.schemas.row_ids import NAMESPACE
 from ingest_api.batch import DeadLetter
 from ingest_api.elements import NewRow, plain
-from ingest_api.envelope import NAMESPACE
 from ingest_api.errors import Reason
 
 

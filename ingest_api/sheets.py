@@ -20,11 +20,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from am_assets.schemas.columns import Column, ColumnType, columns
+from am_assets.schemas.row_ids import event_ids
 from am_assets.streams.stream import Stream
 from ingest_api.elements import check_content, plain
 from ingest_api.envelope import ID_FIELDS, MAX_DEVICE_ID, TIME_FIELDS, Sender
 from ingest_api.errors import RejectedError
-from ingest_api.identities import event_ids
 from ingest_api.instant_columns import Mask, plausible, read_instants
 from ingest_api.instants import MAX_OFFSET_MIN
 from ingest_api.rules import rules_of, without_nul

@@ -23,6 +23,7 @@ from am_assets.streams.stream import Stream
 from resources.advisory_locks import locked, number_of
 from resources.connections import Connections
 from resources.hot import Fingerprint, HotStore, Snapshot, Span, connect, names_of
+from resources.lake_ids import batches_with_ids, with_ids, without_ids
 from resources.lake_writing import writer_properties
 from resources.staged import Staged
 
@@ -157,7 +158,8 @@ class Lake:
         table = self.open(stream)
         if table is None or not _has_files(table, day):
             return schema.empty_table()
-        return _conform(table.to_pyarrow_table(filters=[("day", "=", day)]), schema)
+        rows = table.to_pyarrow_table(filters=[("day", "=", day)])
+        return _conform(with_ids(stream, rows), schema)
 
     def count_day(self, stream: Stream, day: date) -> int:
         """How many rows of the day are in the lake, by the files' own statistics."""
@@ -167,11 +169,12 @@ class Lake:
     def batches(
         self, stream: Stream, day: date, *, version: int | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """The day as published, in parts, with the columns as they are stored. No table = none."""
+        """The day as published, in parts, with the columns that are stored. No table = none."""
         table = self.open(stream, version=version)
         if table is not None and _has_files(table, day):
             is_day = pc.field("day") == pa.scalar(day, pa.date32())
-            yield from table.to_pyarrow_dataset().to_batches(filter=is_day)
+            stored = table.to_pyarrow_dataset().to_batches(filter=is_day)
+            yield from batches_with_ids(stream, stored)
 
     def stored_schema(self, stream: Stream) -> pa.Schema | None:
         """The columns of the table as it is; None where there is no table."""
@@ -452,12 +455,19 @@ def _is_true(seen: Receipt, stream: Stream, day: date, snapshot: Snapshot) -> bo
 
 
 def mergeable(rows: pa.Table, stream: Stream, table: DeltaTable | None) -> pa.Table:
-    """The rows as the table takes them: Delta refuses a column whose description has changed."""
-    known = {field.name for field in table.schema().fields} if table else set()
+    """The rows as the table takes them, without ids that follow from the rows.
+
+    Delta refuses a column whose description has changed; and what a table requires it goes on to
+    require, as older ones do ids.
+    """
+    known = {field.name: field for field in table.schema().fields} if table else {}
     fields = [
-        field.remove_metadata() if field.name in known else field for field in delta_schema(stream)
+        field.remove_metadata().with_nullable(known[field.name].nullable)
+        if field.name in known
+        else field
+        for field in delta_schema(stream)
     ]
-    return rows.cast(pa.schema(fields))
+    return without_ids(stream, rows.cast(pa.schema(fields)))
 
 
 def _lock_number(stream: Stream) -> int:

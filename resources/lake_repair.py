@@ -21,6 +21,7 @@ from resources.hot import HotStore, Span, connect, names_of, table_of
 from resources.lake import RUNLESS, Lake, Receipt, ReceiptError, mark_stale
 from resources.lake_check import LakeCheck
 from resources.lake_folder import LakeFolder, folder_of
+from resources.lake_ids import batches_with_ids
 from resources.lake_writing import writer_properties
 from resources.staged import TABLE as STAGED
 from resources.staged import Staged
@@ -114,7 +115,7 @@ class LakeRepair:
     def _is_signed(self, stream: Stream, rows: pa.Table, signed: Receipt) -> bool:
         with connect(self._url) as connection:
             staged = Staged(connection, stream)
-            staged.fill(rows.to_batches())
+            staged.fill(batches_with_ids(stream, rows.to_batches()))
             return _gives(staged, stream, signed)
 
     def _write(self, stream: Stream, day: date, rows: pa.Table) -> None:

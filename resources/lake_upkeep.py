@@ -20,6 +20,7 @@ from am_assets.streams.stream import Stream
 from resources.lake import Lake
 from resources.lake_check import REPAIR, LakeCheck, errors
 from resources.lake_folder import DAMAGED, LOG, LakeFolder, LogState, folder_of
+from resources.lake_ids import with_ids, without_ids
 from resources.lake_writing import writer_properties
 
 # Longer than any question, backup or restore that reads a version takes, and a weekend away.
@@ -115,17 +116,17 @@ class LakeUpkeep:
     def _rewrite(self, stream: Stream, day: date) -> None:
         """Put a day's rows into as few files as it takes, sorted; see that they are the same."""
         table = self._open(stream)
-        rows = _sorted_day(table, day)
+        rows = _sorted_day(stream, table, day)
         write_deltalake(
             table,
-            rows,
+            without_ids(stream, rows),
             mode="overwrite",
             predicate=f"day = '{day}'",
             target_file_size=FILE_BYTES,
             writer_properties=writer_properties(stream, rows),
             commit_properties=CommitProperties(custom_metadata={"am.compacted": str(day)}),
         )
-        if not _sorted_day(self._open(stream), day).equals(rows):
+        if not _sorted_day(stream, self._open(stream), day).equals(rows):
             self._open(stream).restore(table.version())
             raise LakeUpkeepError(f"{stream.name} {day}: other rows came out of compaction")
 
@@ -198,6 +199,6 @@ def _files(table: DeltaTable) -> list[dict[str, Any]]:
     return pa.table(table.get_add_actions(flatten=True)).to_pylist()
 
 
-def _sorted_day(table: DeltaTable, day: date) -> pa.Table:
-    rows = table.to_pyarrow_table(filters=[("day", "=", day)])
+def _sorted_day(stream: Stream, table: DeltaTable, day: date) -> pa.Table:
+    rows = with_ids(stream, table.to_pyarrow_table(filters=[("day", "=", day)]))
     return rows.sort_by([(name, "ascending") for name in KEY])

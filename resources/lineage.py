@@ -94,7 +94,9 @@ def _left_row(
     """The row as the database would have it, were its day still there."""
     span = Span(near - REACH, near + REACH + timedelta(microseconds=1))
     for away in reader.away([stream], span):
-        found = reader.left(away, span, only=pc.field("event_id") == str(event_id))
+        is_it = pc.field("event_id") == str(event_id)
+        is_left_out = pc.field("event_id").is_null()  # and told when it is read
+        found = reader.left(away, span, only=is_it | is_left_out).filter(is_it)
         rows = as_rows(stream, found.sort_by("ts").slice(0, 1))
         query = sql.SQL("SELECT * FROM {}").format(rows.text)
         with reader.connection.cursor(row_factory=dict_row) as cursor:

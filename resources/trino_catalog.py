@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from am_assets.schemas.columns import KEY, Column, ColumnType, columns
 from am_assets.schemas.postgres import SCHEMA
+from am_assets.schemas.row_ids import leaves_ids_out
 from am_assets.schemas.timeline import COLUMNS, Dialect, timeline_select, timeline_view
 from am_assets.streams.stream import Stream
 
@@ -68,7 +69,7 @@ def whole_view(stream: Stream) -> str:
 def left_select(stream: Stream) -> str:
     """The rows that are in the lake and no longer in the database."""
     names = ", ".join(f'lake_row."{column.name}"' for column in columns(stream))
-    is_same = " AND ".join(_same(name) for name in KEY)
+    is_same = " AND ".join(_same(stream, name) for name in KEY)
     return (
         f"SELECT {names}, lake_row.day FROM {LAKE}.{SCHEMA}.{stream.table} AS lake_row "
         f"WHERE lake_row.day IN (SELECT day FROM {HOT}.{SCHEMA}.publication "
@@ -97,12 +98,23 @@ def _of_hot(column: Column) -> str:
     return f'CAST("{column.name}" AS {TYPES[column.type]}) AS "{column.name}"'
 
 
-def _same(name: str) -> str:
-    if name == "event_id":  # the lake has no UUIDs
-        return "CAST(hot_row.event_id AS varchar) = lake_row.event_id"
+def _same(stream: Stream, name: str) -> str:
+    if name == "event_id":
+        return _same_id(stream)
     if name == "ts":  # Trino reads a Delta table's times in milliseconds
         return "abs(to_unixtime(hot_row.ts) - to_unixtime(lake_row.ts)) < 0.001"
     return f"hot_row.{name} = lake_row.{name}"
+
+
+def _same_id(stream: Stream) -> str:
+    """The lake has no UUIDs, and leaves out those that follow from other columns."""
+    is_same = "CAST(hot_row.event_id AS varchar) = lake_row.event_id"
+    if not leaves_ids_out(stream):
+        return is_same
+    follow = "".join(
+        f' AND hot_row."{name}" IS NOT DISTINCT FROM lake_row."{name}"' for name in stream.identity
+    )
+    return f"({is_same} OR (lake_row.event_id IS NULL{follow}))"
 
 
 def _literal(text: str) -> str:

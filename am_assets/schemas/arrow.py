@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from am_assets.schemas.columns import ColumnType, columns
+from am_assets.schemas.columns import KEY, ColumnType, columns
+from am_assets.schemas.row_ids import leaves_ids_out
 from am_assets.streams.stream import Stream
 
 ARROW_TYPES: Mapping[ColumnType, pa.DataType] = {
@@ -35,8 +36,9 @@ def row_schema(stream: Stream) -> pa.Schema:
 def delta_schema(stream: Stream) -> pa.Schema:
     """`row_schema` and the partition column `day`, the UTC date of `ts`.
 
-    Only the key is required: a column that was added later is null in older days.
+    Only the key is required: a column that was added later is null in older days. An id that
+    follows from its row may be left out (`row_ids`).
     """
-    required = {"user_id", "device_id", "ts", "event_id"}
+    required = {*KEY} - ({"event_id"} if leaves_ids_out(stream) else set())
     fields = [field.with_nullable(field.name not in required) for field in row_schema(stream)]
     return pa.schema([*fields, DAY])

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
+from am_assets.schemas.row_ids import NAMESPACE
 from ingest_api.adapters.adapter import (
     Adapter,
     AppRequest,
@@ -27,7 +28,6 @@ from ingest_api.adapters.adapter import (
 from ingest_api.adapters.times import utc
 from ingest_api.adapters.units import is_number, number
 from ingest_api.bodies import read_json
-from ingest_api.envelope import NAMESPACE
 from ingest_api.errors import MalformedBodyError, Reason, RejectedError
 from ingest_api.instants import read_instant
 

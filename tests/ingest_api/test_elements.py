@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from am_assets.schemas.row_ids import NAMESPACE
 from am_assets.streams.registry import REGISTRY
 from ingest_api.batch import DeadLetter, read_batch, to_stream
 from ingest_api.elements import NewRow, check_content, read_element
-from ingest_api.envelope import NAMESPACE, Sender, read_envelope
+from ingest_api.envelope import Sender, read_envelope
 from ingest_api.errors import RejectedError
 
 GPS = REGISTRY["device.sensor.gps.raw"]

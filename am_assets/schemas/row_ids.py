@@ -1,17 +1,26 @@
-"""The ids of many rows at once: byte for byte those of `Envelope.event_id`."""
+"""The ids that rows get from what they say, where no client named one: of many rows at once.
+
+Byte for byte those that the door gives a single element (`Envelope.event_id`). The lake leaves such
+ids out and computes them again (`resources.lake_ids`): what is computed here may never change.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic_core import to_json
 
+from am_assets.schemas.columns import ColumnType, columns
 from am_assets.streams.stream import Stream
-from ingest_api.envelope import NAMESPACE, NUMBER_LETTERS, TINY
 
+NAMESPACE = UUID("8a6f0a3c-6d0e-5f5b-9a53-0d0f6c5f3c11")
+NUMBER_LETTERS = b"-.,[]0123456789"
+TINY = b"0.0000"  # Python writes such with an exponent
 DATE, SHORT, LONG = (
     len("2026-01-01"),
     len("2026-01-01T00:00:00"),
@@ -19,6 +28,20 @@ DATE, SHORT, LONG = (
 )
 ZONE = np.frombuffer(b"+00:00\n", dtype=np.uint8)
 Ids = NDArray[np.uint8]  # one row of 16 bytes an id
+_EXACT = {ColumnType.TEXT, ColumnType.INTEGER, ColumnType.REAL, ColumnType.BOOLEAN}
+
+
+@cache
+def leaves_ids_out(stream: Stream) -> bool:
+    """Whether the lake leaves out the ids that follow from a row's other columns.
+
+    Of readings that nothing else names one by one, and whose identity every store gives back
+    exactly. Once true of a stream, this and its identity may never change: rows have no id then.
+    """
+    types = {column.name: column.type for column in columns(stream)}
+    is_reading = stream.is_detail and not (stream.is_derived or stream.blob or stream.grows)
+    has_time = not stream.is_resent_with_new_time
+    return is_reading and has_time and all(types[name] in _EXACT for name in stream.identity)
 
 
 def event_ids(
