@@ -1,10 +1,10 @@
 """How the lake's files are written: what costs the bytes, and the encodings that save them.
 
-Measured on a generated person: 31 bytes a reading of an accelerometer become 26, 60 a position 45.
-Of these 18.5 are the row's id, whose 16 random bytes nothing makes smaller. Times that differ
-little are stored as differences; ids, of which no two are equal, without the dictionary that would
-be filled with them first; and numbers that rarely come twice byte by byte, so that what they share
-is together. Everything else is best in a dictionary, readings of a sensor too.
+Measured on a generated person: an accelerometer's reading takes 6 bytes and a position 21.5, where
+their ids follow from them (`lake_ids`); others take 18.5 more. Times that differ little are stored
+as differences; ids, of which no two are equal, without the dictionary that would be filled with
+them first; and numbers that rarely come twice byte by byte, so that what they share is together.
+Everything else is best in a dictionary, readings of a sensor too.
 """
 
 import pyarrow as pa
