@@ -34,13 +34,14 @@ TARGETS = {ACCELEROMETER: 95, GPS: 95}
 TARGET = 90
 LIMITS = (
     "What limits it: the last digits of a position are noise. By its own making this person's hold",
-    "about 7.7 bytes of it, of the 10.7 that the target leaves, and Parquet has no encoding for decimals",
-    "that are kept as doubles (zstd at 19 and Brotli at 11 came to 19). Rows that others name by id, as",
-    "app events and texts, keep it: 16 random bytes, 18.5 as text. In PostgreSQL every row does, in its",
-    "index as well. A day's file of a dozen rows is mostly its own 5 to 7 KB of description. Tried and",
-    "kept: no ids that follow from the row (24.5 to 6 bytes an acceleration, 40 to 21.5 a position), times",
-    "as differences, numbers that rarely come twice byte by byte, zstd at level 9 for long texts (a sixth",
-    "less). Tried and left: that level for all, larger pages.",
+    "about 7.7 bytes of it, of the 10.7 that the target leaves, and Parquet has no encoding for",
+    "decimals that are kept as doubles (zstd at 19 and Brotli at 11 came to 19). Rows that others",
+    "name by id, as app events and texts, keep it: 16 random bytes, 18.5 as text. In PostgreSQL",
+    "every row does, in its index as well. A day's file of a dozen rows is mostly its own 5 to 7",
+    "KB of description. Tried and kept: no ids that follow from the row (24.5 to 6 bytes an",
+    "acceleration, 40 to 21.5 a position), times as differences, numbers that rarely come twice",
+    "byte by byte, zstd at level 9 for long texts (a sixth less). Tried and left: that level for",
+    "all, larger pages.",
 )
 
 
