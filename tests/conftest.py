@@ -50,12 +50,18 @@ def admin_url(stack: Stack) -> str:
     return url
 
 
-@pytest.fixture(scope="module")
-def database_url(stack: Stack, admin_url: str) -> Iterator[str]:
-    """An empty database of the module's own, as AM's owner reaches it.
+@pytest.fixture(scope="session")
+def server_url(admin_url: str) -> str:
+    """The server of the modules' databases, as its administrator reaches it.
 
-    On the server with TimescaleDB that `AM_TEST_TIMESCALE_URL` names, where it names one.
+    The one with TimescaleDB that `AM_TEST_TIMESCALE_URL` names, where it names one.
     """
+    return os.environ.get("AM_TEST_TIMESCALE_URL") or admin_url
+
+
+@pytest.fixture(scope="module")
+def database_url(stack: Stack, server_url: str) -> Iterator[str]:
+    """An empty database of the module's own, as AM's owner reaches it."""
     timescale = os.environ.get("AM_TEST_TIMESCALE_URL")
     owner_url = timescale or stack.settings.connections().database_url
     name = f"module_{uuid4().hex[:12]}"
@@ -63,7 +69,7 @@ def database_url(stack: Stack, admin_url: str) -> Iterator[str]:
     parts = {"name": sql.Identifier(name), "owner": sql.Identifier(OWNER)}
     make = sql.SQL("CREATE DATABASE {name} OWNER {owner}").format(**parts)
     copy = sql.SQL(" TEMPLATE {}").format(sql.Identifier(TEMPLATE))
-    with psycopg.connect(timescale or admin_url, autocommit=True) as admin:
+    with psycopg.connect(server_url, autocommit=True) as admin:
         admin.execute(make if timescale else make + copy)
         if timescale:  # its workers hold on to a template, which can then not be copied
             with psycopg.connect(url, autocommit=True) as database:

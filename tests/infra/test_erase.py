@@ -182,7 +182,7 @@ def _of(rows: list[dict[str, Any]], user: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def lives(stack: Stack, connections: Connections, admin_url: str) -> Lives:
+def lives(stack: Stack, connections: Connections, server_url: str) -> Lives:
     settings = settings_of(connections, home=stack.home.root)
     lives = Lives(settings, settings.connections(), f"erasable{uuid4().hex}", f"keep{uuid4().hex}")
     for count in range(2):  # so that there is an older version of everything
@@ -196,7 +196,7 @@ def lives(stack: Stack, connections: Connections, admin_url: str) -> Lives:
             lives.derive(user, at, text)
         lives.publish()
     lives.ask()
-    with psycopg.connect(admin_url, autocommit=True) as admin:
+    with psycopg.connect(server_url, autocommit=True) as admin:
         admin.execute("CHECKPOINT")  # what is in memory is in no file yet
     return lives
 

@@ -4,7 +4,6 @@ Neither in their statistics, which no sample replaces any more, nor where rows l
 the lake before, nor in roll-ups. Where TimescaleDB keeps the rows, they are compressed.
 """
 
-import os
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -68,13 +67,12 @@ def compress(connections: Connections) -> None:
 
 
 @pytest.fixture
-def search(stack: Stack, connections: Connections, admin_url: str) -> tuple[str, Search]:
+def search(stack: Stack, connections: Connections, server_url: str) -> tuple[str, Search]:
     """A marker, and the files of the home and of the database with it."""
     marker, name = f"erasable{uuid4().hex}", urlsplit(connections.database_url).path.strip("/")
-    server = os.environ.get("AM_TEST_TIMESCALE_URL") or admin_url
 
     def found() -> dict[str, list[str]]:
-        tables = files_with(database_folder(server, name), marker)
+        tables = files_with(database_folder(server_url, name), marker)
         return {"database": tables, "home": files_with(stack.home.root, marker)}
 
     return marker, found

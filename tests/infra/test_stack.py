@@ -125,7 +125,8 @@ def test_no_secret_is_in_a_command_line(stack: Stack) -> None:
     assert [s for s in state.secrets.values() if any(s in word for word in words)] == []
 
 
-def test_a_wrong_password_or_key_is_refused(connections: Connections) -> None:
+def test_a_wrong_password_or_key_is_refused(stack: Stack) -> None:
+    connections = stack.settings.connections()
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(connections.database_url.replace("am_owner:", "am_owner:x"))
     stranger = Minio(connections.s3_host, access_key="x", secret_key="y" * 8, secure=False)

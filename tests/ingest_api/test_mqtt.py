@@ -225,7 +225,7 @@ def test_nothing_is_lost_or_doubled_while_broker_database_and_subscriber_go_and_
     broker: Broker,
     subscriber: Callable[[], Any],
     connections: Connections,
-    admin_url: str,
+    server_url: str,
     user: str,
 ) -> None:
     topic = "owntracks/jane/phone"
@@ -233,7 +233,7 @@ def test_nothing_is_lost_or_doubled_while_broker_database_and_subscriber_go_and_
     with subscriber() as told:
         broker.publish(*((topic, fix(number)) for number in range(10)))
         until(lambda: counts(url, user)[0] == 10, "the first ten")
-        allow(admin_url, connections, is_allowed=False)
+        allow(server_url, connections, is_allowed=False)
         try:
             broker.publish(*((topic, fix(number)) for number in range(10, 60)))
             until(lambda: told()["waiting"], "what waits for the database")
@@ -242,7 +242,7 @@ def test_nothing_is_lost_or_doubled_while_broker_database_and_subscriber_go_and_
             broker.start()
             until(lambda: told()["is_connected"], "the next connection")
         finally:
-            allow(admin_url, connections, is_allowed=True)
+            allow(server_url, connections, is_allowed=True)
         until(lambda: counts(url, user)[0] == 60, "those of the outage")
     broker.publish(*((topic, fix(number)) for number in range(60, 80)))
     broker.stop()
@@ -257,18 +257,18 @@ def test_a_killed_subscriber_loses_nothing_that_it_had_not_committed(
     broker: Broker,
     subscriber: Callable[[], Any],
     connections: Connections,
-    admin_url: str,
+    server_url: str,
     user: str,
 ) -> None:
     url = connections.database_url
     with subscriber() as told:
-        allow(admin_url, connections, is_allowed=False)
+        allow(server_url, connections, is_allowed=False)
         try:
             broker.publish(*(("owntracks/jane/phone", fix(number)) for number in range(30)))
             until(lambda: told()["waiting"], "what waits for the database")
             os.kill(told()["pid"], signal.SIGKILL)
         finally:
-            allow(admin_url, connections, is_allowed=True)
+            allow(server_url, connections, is_allowed=True)
     with subscriber():
         until(lambda: counts(url, user)[0] == 30, "all of them")
     assert broker.left("am") == 0

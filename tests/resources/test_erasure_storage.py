@@ -1,6 +1,5 @@
 """What is deleted leaves the table's file and its statistics, or somebody is told why not."""
 
-import os
 from uuid import uuid4
 
 import psycopg
@@ -10,12 +9,6 @@ from resources.erasure_storage import BusyError, rewrite
 from tests.byte_search import database_folder, files_with
 
 MANY = 100
-
-
-@pytest.fixture
-def server(admin_url: str) -> str:
-    """The server of the module's database, as its administrator reaches it."""
-    return os.environ.get("AM_TEST_TIMESCALE_URL") or admin_url
 
 
 def fill_and_empty(database: psycopg.Connection, text: str, *, kept: str | None = None) -> str:
@@ -39,7 +32,7 @@ def quoted(database: psycopg.Connection, text: str) -> bool:
 
 @pytest.mark.parametrize("has_others", [False, True])
 def test_nothing_of_it_is_in_the_file_or_the_statistics_also_when_the_table_is_empty_now(
-    database_url: str, server: str, has_others: bool
+    database_url: str, server_url: str, has_others: bool
 ) -> None:
     gone, kept = f"gone{uuid4().hex}", f"kept{uuid4().hex}"
     with psycopg.connect(database_url, autocommit=True) as database:
@@ -48,17 +41,17 @@ def test_nothing_of_it_is_in_the_file_or_the_statistics_also_when_the_table_is_e
         assert rewrite(database_url, [table, "am.no_such_table"]) == [table]
         assert not quoted(database, gone)
         assert quoted(database, kept) is has_others
-        folder = database_folder(server, database.info.dbname)
+        folder = database_folder(server_url, database.info.dbname)
     assert files_with(folder, gone) == []
     assert bool(files_with(folder, kept)) is has_others
 
 
 def test_who_still_writes_is_waited_for_in_whatever_database_of_the_server(
-    database_url: str, server: str
+    database_url: str, server_url: str
 ) -> None:
     """`VACUUM` copies what it could see: no snapshot is newer than the oldest writer anywhere."""
     with (
-        psycopg.connect(server) as writer,
+        psycopg.connect(server_url) as writer,
         psycopg.connect(database_url, autocommit=True) as database,
     ):
         writer.execute("SELECT pg_current_xact_id()")
@@ -70,14 +63,14 @@ def test_who_still_writes_is_waited_for_in_whatever_database_of_the_server(
 
 
 def test_who_only_reads_in_another_database_is_not_waited_for(
-    database_url: str, server: str
+    database_url: str, server_url: str
 ) -> None:
     gone = f"gone{uuid4().hex}"
     with (
-        psycopg.connect(server) as reader,
+        psycopg.connect(server_url) as reader,
         psycopg.connect(database_url, autocommit=True) as database,
     ):
         reader.execute("DECLARE held CURSOR FOR SELECT 1")  # holds a snapshot
         table = fill_and_empty(database, gone)
         assert rewrite(database_url, [table]) == [table]
-        assert files_with(database_folder(server, database.info.dbname), gone) == []
+        assert files_with(database_folder(server_url, database.info.dbname), gone) == []

@@ -273,16 +273,16 @@ def test_a_watcher_gets_in_by_a_token_in_the_path_or_as_a_password_and_reads_not
 
 
 def test_a_beat_waits_for_a_database_that_is_away_because_its_watcher_would_drop_it(
-    client: httpx.Client, admin_url: str, connections: Connections
+    client: httpx.Client, server_url: str, connections: Connections
 ) -> None:
     send(client, WINDOW, beat(0, FIREFOX))
-    allow(admin_url, connections, is_allowed=False)
+    allow(server_url, connections, is_allowed=False)
     with ThreadPoolExecutor() as pool:
         try:
             sending = pool.submit(send, client, WINDOW, beat(3, FIREFOX))
             assert not wait([sending], timeout=1).done
         finally:
-            allow(admin_url, connections, is_allowed=True)
+            allow(server_url, connections, is_allowed=True)
         assert sending.result(30)["duration"] == 3
     (event,) = client.get(f"/api/0/buckets/{WINDOW}/events").json()
     assert event["duration"] == 3

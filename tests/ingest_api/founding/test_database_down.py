@@ -21,11 +21,11 @@ READING = {
 }
 
 
-def allow(admin_url: str, connections: Connections, *, is_allowed: bool) -> None:
+def allow(server_url: str, connections: Connections, *, is_allowed: bool) -> None:
     """Open the module's database to connections, or end them all and let no new one in."""
     name = urlsplit(connections.database_url).path.removeprefix("/")
     words = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
-    with psycopg.connect(admin_url, autocommit=True) as admin:
+    with psycopg.connect(server_url, autocommit=True) as admin:
         admin.execute(words.format(sql.Identifier(name), sql.Literal(is_allowed)))
         if not is_allowed:
             admin.execute(
@@ -45,21 +45,21 @@ def await_ready(base_url: str) -> None:
 def test_a_reading_is_not_acknowledged_unless_it_is_committed(
     base_url: str,
     token_for: Any,
-    admin_url: str,
+    server_url: str,
     connections: Connections,
     user: str,
 ) -> None:
     url = f"/realtime/ws/watch?token={token_for(user)}"
     with socket_of(base_url, url) as socket:
         socket.hear("connection_established")
-        allow(admin_url, connections, is_allowed=False)
+        allow(server_url, connections, is_allowed=False)
         try:
             socket.say(READING)
             with pytest.raises(ConnectionClosed):
                 socket.hear("data_ack")
             assert socket.connection.close_code == 1013
         finally:
-            allow(admin_url, connections, is_allowed=True)
+            allow(server_url, connections, is_allowed=True)
     await_ready(base_url)  # its pool looks for the database again after a while of its own
     with socket_of(base_url, url) as socket:
         assert socket.ask(READING, "data_ack")["stored"] == 1

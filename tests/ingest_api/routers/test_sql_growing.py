@@ -12,7 +12,7 @@ from deltalake import write_deltalake
 from pydantic import Field
 
 from am_assets.streams.digital import NOTE
-from am_assets.streams.registry import REGISTRY
+from am_assets.streams.registry import REGISTRY, Registry
 from am_assets.streams.stream import Row
 from infra.migrate import apply_registry
 from ingest_api.tokens import Scope
@@ -23,6 +23,7 @@ from resources.lake_check import LakeCheck
 from resources.lake_upkeep import LakeUpkeep
 from resources.retention import Retention
 from tests.resources.rows import insert
+from tests.stored import stored_in
 
 USER = "growing"
 OLD, NEW = date(2021, 3, 4), date(2021, 3, 5)
@@ -41,6 +42,7 @@ class OlderNote(Row):
 
 
 OLDER = replace(NOTE, row=OlderNote)
+OLDER_REGISTRY = Registry(OLDER if one is NOTE else one for one in REGISTRY.values())
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,9 @@ def lake(connections: Connections) -> Lake:
     """A day that an older version published, and one of this version."""
     lake = Lake(connections)
     with psycopg.connect(connections.database_url) as connection:
-        connection.execute(f"ALTER TABLE am.{NOTE.table} DROP COLUMN {ADDED} CASCADE".encode())
+        table = f"{stored_in(connection)}.{NOTE.table}"
+        connection.execute(f"ALTER TABLE {table} DROP COLUMN {ADDED} CASCADE".encode())
+        assert apply_registry(connection, OLDER_REGISTRY)
     insert(connections.database_url, OLDER, [note(OLD, n) for n in range(3)])
     lake.publish(OLDER, OLD)
     with psycopg.connect(connections.database_url) as connection:
