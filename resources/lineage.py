@@ -92,6 +92,7 @@ def _left_row(
     reader: WholeSnapshot, stream: Stream, event_id: UUID, *, near: datetime
 ) -> dict[str, Any] | None:
     """The row as the database would have it, were its day still there."""
+    # No row is named whose id the lake leaves out (`row_ids.leaves_ids_out`).
     span = Span(near - REACH, near + REACH + timedelta(microseconds=1))
     for away in reader.away([stream], span):
         is_it = pc.field("event_id") == str(event_id)

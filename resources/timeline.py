@@ -216,16 +216,7 @@ def read_around(
     """
     near = Span(center - span, center + span)
     values = {"center": center, "begin": near.begin, "end": near.end, "nearest": NEAREST}
-    left = _read_left(
-        reader,
-        registry.values(),
-        near,
-        lambda away: reader.left(away, near, names=_needed(away.stream)),
-    )
-    nearest = [(stream, _nearest(rows, center)) for stream, rows in left]
-    more: dict[str, int] = {}
-    for (stream, rows), (_, kept) in zip(left, nearest, strict=True):
-        more[stream.kind] = more.get(stream.kind, 0) + rows.num_rows - kept.num_rows
+    nearest, more = _nearest_left(reader, near, center, registry)
     timeline = _timeline(nearest)
     query = sql.SQL(AROUND).format(timeline=timeline.text)
     found = reader.connection.execute(query, values | timeline.values).fetchall()
@@ -285,9 +276,51 @@ def _first(reader: WholeSnapshot, away: Away, span: Span, limit: int) -> pa.Tabl
     return rows.filter(pc.less_equal(rows["ts"], rows["ts"][last]))  # with all of the same time
 
 
-def _nearest(rows: pa.Table, center: datetime) -> pa.Table:
+def _nearest_left(
+    reader: WholeSnapshot, near: Span, center: datetime, registry: Registry
+) -> tuple[list[tuple[Stream, pa.Table]], dict[str, int]]:
+    """The nearest rows of each stream that have left, and how many more there are of each kind.
+
+    By their times first: there may be an hour of motion, of which hardly any is told.
+    """
+    times = dict(
+        _read_left(
+            reader, registry.values(), near, lambda away: reader.left(away, near, names=["ts"])
+        )
+    )
+    spans = {stream: _holding_nearest(rows, center, near) for stream, rows in times.items()}
+    nearest = _read_left(
+        reader,
+        times,
+        near,
+        lambda away: _nearest(
+            reader.left(away, spans[away.stream], names=_needed(away.stream)), center
+        ),
+    )
+    more: dict[str, int] = {}
+    for stream, kept in nearest:
+        lacking = times[stream].num_rows - kept.num_rows
+        more[stream.kind] = more.get(stream.kind, 0) + lacking
+    return nearest, more
+
+
+def _holding_nearest(rows: pa.Table, center: datetime, near: Span) -> Span:
+    """The part of the span where the rows nearest to its center are, with all that are as far."""
+    if rows.num_rows <= NEAREST:
+        return near
+    farthest = timedelta(microseconds=_away(rows, center).sort()[NEAREST - 1].as_py())
+    after = center + farthest + timedelta(microseconds=1)
+    return Span(center - farthest, min(after, near.end))
+
+
+def _away(rows: pa.Table, center: datetime) -> Any:
+    """Each row's distance from a moment, in µs."""
     at = (center - EPOCH) // timedelta(microseconds=1)
-    away = pc.abs(pc.subtract(rows["ts"].cast(pa.int64()), pa.scalar(at)))
+    return pc.abs(pc.subtract(rows["ts"].cast(pa.int64()), pa.scalar(at)))
+
+
+def _nearest(rows: pa.Table, center: datetime) -> pa.Table:
+    away = _away(rows, center)
     order = [("away", "ascending"), ("event_id", "ascending")]
     return rows.append_column("away", away).sort_by(order).slice(0, NEAREST).drop_columns("away")  # type: ignore[arg-type]  # a list of literals
 

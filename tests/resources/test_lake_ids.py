@@ -11,6 +11,7 @@ from deltalake import DeltaTable, write_deltalake
 from hypothesis import given
 from hypothesis import strategies as st
 
+from am_assets.derived.catalog import ENRICHMENTS
 from am_assets.schemas.arrow import delta_schema
 from am_assets.schemas.row_ids import NAMESPACE, leaves_ids_out
 from am_assets.streams.health import HEART_RATE
@@ -26,6 +27,7 @@ from resources.lake_repair import LakeRepair
 from resources.lake_upkeep import LakeUpkeep
 from resources.retention import Retention
 from resources.whole import WholeStore
+from resources.work_items import Unit
 from tests.planting import days_from
 from tests.resources.rows import insert, row
 
@@ -115,6 +117,12 @@ def test_what_the_left_out_ids_are_made_of_stays_what_it_is() -> None:
     told = row(ACCELEROMETER, user_id=USER, ts=at, x_m_s2=0.1, y_m_s2=-9.8, z_m_s2=1e-5)
     rows = table_of(ACCELEROMETER, [{**told, "event_id": None}])
     assert ids_of(with_ids(ACCELEROMETER, rows)) == ["b4480d5f-93d8-5513-a10d-ce74b0947b24"]
+
+
+def test_no_row_is_named_by_another_whose_id_is_left_out() -> None:
+    by_row = [s for made in ENRICHMENTS if made.unit is not Unit.HOUR for s in made.sources]
+    assert by_row
+    assert not any(leaves_ids_out(stream) for stream in by_row)
 
 
 def table_of(stream: Stream, rows: Sequence[dict[str, Any]]) -> pa.Table:
