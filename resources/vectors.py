@@ -5,7 +5,8 @@ is no error. Conditions are built from typed expressions, so that no value is ev
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from functools import reduce
@@ -27,6 +28,7 @@ CANDIDATES = 50  # each of the two rankings gives at least so many before they a
 REFINE = 10  # an index is coarse: compare so many times the limit by the whole vectors
 LOST_RACE = ("commit conflict", "Incompatible transaction")  # how Lance words it
 INDEX_ATTEMPTS = 20
+MOST_TOLD = 200  # letters of what Lance says, which goes on to its own source lines
 HORIZON = timedelta(days=7)  # longer than any search of an older version takes
 VECTOR_INDEX_ROWS = 100_000  # below this, looking at every vector is faster and exact
 KEY = ["user_id", "moment_id"]
@@ -35,6 +37,10 @@ SCALAR_INDEXES: Mapping[str, str] = {"user_id": "bitmap", "source_event_id": "bt
 
 class VectorStoreError(Exception):
     """Moments that cannot be stored as they are; says what is wrong with them."""
+
+
+class MomentsUnreadableError(VectorStoreError):
+    """The moments do not answer: the object store is down, or a file of theirs is gone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,24 +139,41 @@ class VectorStore:
         """The best moments first: by meaning and by words, the two rankings fused (RRF).
 
         Without a vector by words alone. Moments stored a moment ago are found too.
+        Raises: MomentsUnreadableError.
         """
-        table = self._opened()
-        if table is None or request.limit <= 0:
-            return []
-        if not self._is_indexed:  # also after a maker that died between the table and its index
-            self._index(table)
-        limit = min(request.limit, MAX_LIMIT)
-        found = _query(table, request, vector).limit(max(limit, CANDIDATES)).to_arrow()
-        return _hits(found)[:limit]
+        with self._reading():
+            table = self._opened()
+            if table is None or request.limit <= 0:
+                return []
+            if not self._is_indexed:  # also after a maker that died between table and index
+                self._index(table)
+            limit = min(request.limit, MAX_LIMIT)
+            found = _query(table, request, vector).limit(max(limit, CANDIDATES)).to_arrow()
+            return _hits(found)[:limit]
 
     def get(self, moment_id: str, user_id: str) -> Hit | None:
-        """One moment of this user; None when there is none by that id."""
-        table = self._opened()
-        if table is None:
-            return None
-        where = _all(_equals(user_id=user_id, moment_id=moment_id))
-        found = _hits(table.search().where(where).limit(1).to_arrow())
-        return found[0] if found else None
+        """One moment of this user; None when there is none by that id.
+
+        Raises: MomentsUnreadableError.
+        """
+        with self._reading():
+            table = self._opened()
+            if table is None:
+                return None
+            where = _all(_equals(user_id=user_id, moment_id=moment_id))
+            found = _hits(table.search().where(where).limit(1).to_arrow())
+            return found[0] if found else None
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except (RuntimeError, ValueError, OSError) as error:  # LanceDB has no classes of its own
+            told = " ".join(str(error).split())[:MOST_TOLD]
+            raise MomentsUnreadableError(
+                f"{self.table_name} can't be read: {told} … `am doctor` says whether the object "
+                "store answers, `am doctor --deep --repair` makes indexes whole again."
+            ) from error
 
     def delete(
         self, user_id: str, *, begin: datetime | None = None, end: datetime | None = None

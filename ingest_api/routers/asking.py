@@ -20,6 +20,7 @@ from resources.hot import HotStore
 from resources.lake_files import LakeFilesError
 from resources.search import Embedding, Searcher
 from resources.timeline import TimelineError
+from resources.vectors import MomentsUnreadableError
 from resources.whole import WholeStore
 
 log = logging.getLogger(__name__)
@@ -73,3 +74,6 @@ def answering() -> Iterator[None]:
         except (LakeFilesError, DeltaError, OSError) as error:
             log.warning("the lake can't be read: %s", error)
             raise UnavailableError("the lake does not answer: ask again later") from error
+        except MomentsUnreadableError as error:
+            log.warning("%s", error)
+            raise UnavailableError("search does not answer: ask again later") from error

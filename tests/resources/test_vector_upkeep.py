@@ -8,7 +8,7 @@ import pytest
 
 from resources.connections import Connections
 from resources.vector_upkeep import VectorUpkeep
-from resources.vectors import SearchRequest, VectorStore
+from resources.vectors import MomentsUnreadableError, SearchRequest, VectorStore
 from tests.resources.moments_data import DIMENSION, NOON, SPEECH, letters, moment, table
 from tests.resources.objects import Folder
 
@@ -119,6 +119,8 @@ def test_an_index_whose_files_are_gone_is_found_and_made_again(
     found = upkeep.faults(store.table_name)
     assert len(found) == 4
     assert {fault.part for fault in found} == {"index"}
+    with pytest.raises(MomentsUnreadableError, match="am doctor --deep --repair"):
+        answers(anew(connections, store))
     upkeep.rebuild_indexes(store.table_name)
     assert upkeep.faults(store.table_name) == []
     assert answers(anew(connections, store)) == before

@@ -1,6 +1,7 @@
 """The asking routes over the real stores; who asks is told by a fake authenticator."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -88,10 +89,12 @@ def filled(connections: Connections) -> Connections:
 
 @pytest.fixture(scope="module")
 def client_for(filled: Connections) -> ClientFor:
-    def make(user: str | None, *, has_model: bool = True) -> TestClient:
+    def make(
+        user: str | None, *, has_model: bool = True, stores: Connections = filled
+    ) -> TestClient:
         app = FastAPI()
         compute = LettersCompute(MODEL) if has_model else EmptyCompute()
-        asking = Asking.build(filled, REGISTRY, compute, model_id=MODEL)
+        asking = Asking.build(stores, REGISTRY, compute, model_id=MODEL)
         rates = RateLimits(Settings())
         app.state.services = SimpleNamespace(
             asking=asking, authenticator=NameIsToken(), rates=rates
@@ -198,6 +201,15 @@ def test_search_without_its_model_goes_by_words_and_says_so(client_for: ClientFo
     assert found["mode"] == "words"
     assert "am models pull" in found["note"]
     assert len(found["hits"]) == 1
+
+
+def test_search_while_the_object_store_is_down_is_asked_again_later(
+    client_for: ClientFor, filled: Connections
+) -> None:
+    down = replace(filled, s3_endpoint="http://127.0.0.1:1")
+    answer = client_for(ANN, has_model=False, stores=down).get("/v1/search", params={"q": "bread"})
+    assert answer.status_code == 503, answer.text
+    assert "ask again later" in answer.text
 
 
 def test_a_moment_comes_with_all_around_it_and_its_way_back_to_the_sound(
