@@ -10,15 +10,16 @@ WORKERS ?= 3
 # uv brings its own certificates; a machine with its own authority needs the system's.
 CERTS := $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt),--system-certs)
 INSTALL := $(BIN)/uv pip install --python $(BIN)/python $(CERTS)
+SMALL_TIMESCALE := tests/infra/timescale/node_modules/.installed
 GENERATED = $(shell grep -rlF '[[[cog' --include='*.md' --include='*.py' --include='*.yaml' \
-  --exclude-dir=.venv --exclude-dir=.venv-peers --exclude-dir=.git . || true)
+  --exclude-dir=.venv --exclude-dir=.venv-peers --exclude-dir=node_modules --exclude-dir=.git . || true)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.installed ## the environment alone; the command is .venv/bin/am
 
-setup-dev: .venv/.installed-dev .venv-peers/.installed
+setup-dev: .venv/.installed-dev .venv-peers/.installed $(if $(shell command -v npm),$(SMALL_TIMESCALE))
 
 demo: setup ## set up, start everything, send and process one real day, leave it running
 	$(BIN)/am models pull
@@ -83,6 +84,11 @@ notebook: setup-dev ## open the notebooks
 	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-peers
 	$(BIN)/uv pip install --quiet --python .venv-peers/bin/python $(CERTS) --require-hashes \
 	  -r requirements-peers.lock
+	@touch $@
+
+# A TimescaleDB that tests run migrations and policies on.
+$(SMALL_TIMESCALE): tests/infra/timescale/package-lock.json
+	npm ci --prefix $(dir $<) --no-audit --no-fund --loglevel=error
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed requirements-dev.lock

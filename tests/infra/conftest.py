@@ -1,7 +1,10 @@
 """Empty databases, for what starts with one."""
 
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -12,6 +15,7 @@ from psycopg import sql
 from infra.stack import Stack
 
 TIMESCALE = os.environ.get("AM_TEST_TIMESCALE_URL")
+SMALL_TIMESCALE = Path(__file__).parent / "timescale"
 
 
 def fresh(admin_url: str, owner_url: str) -> Iterator[str]:
@@ -33,7 +37,7 @@ def empty(admin_url: str, stack: Stack) -> Iterator[str]:
 
 
 @pytest.fixture
-def empty_timescale() -> Iterator[str]:
+def named_timescale() -> Iterator[str]:
     """An empty database with the extension, on the server that the environment names."""
     if TIMESCALE is None:
         pytest.skip("AM_TEST_TIMESCALE_URL names no server")
@@ -41,3 +45,31 @@ def empty_timescale() -> Iterator[str]:
         with psycopg.connect(url, autocommit=True) as database:
             database.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
         yield url
+
+
+@pytest.fixture
+def empty_timescale(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The same; where no server is named, on one that takes its clients in turns.
+
+    That one lacks background workers, `COPY`, and statements at the same time.
+    """
+    if TIMESCALE is None:
+        yield from small_timescale()
+    else:
+        yield request.getfixturevalue("named_timescale")
+
+
+def small_timescale() -> Iterator[str]:
+    """A real TimescaleDB compiled to WebAssembly, in a process of its own."""
+    node = shutil.which("node")
+    if node is None or not (SMALL_TIMESCALE / "node_modules").is_dir():
+        refuse = pytest.fail if os.environ.get("CI") else pytest.skip
+        refuse("Node.js is missing: install it with npm, then `make setup-dev`")
+    server = subprocess.Popen(
+        [node, "server.mjs"], cwd=SMALL_TIMESCALE, stdout=subprocess.PIPE, text=True
+    )
+    with server:
+        assert server.stdout is not None
+        port = int(server.stdout.readline())
+        yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        server.terminate()

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import psycopg
+import pytest
 
 from am_assets.streams.registry import REGISTRY
 from infra.doctor import check_catalog
@@ -103,6 +104,7 @@ def test_every_change_by_hand_is_found_and_named_on_plain_postgresql(empty: str)
         assert drift(database, is_timescale=False) == []
 
 
+@pytest.mark.slow
 def test_every_change_by_hand_is_found_and_named_on_timescaledb(empty_timescale: str) -> None:
     upgrade(empty_timescale)
     with psycopg.connect(empty_timescale) as database:

@@ -51,6 +51,7 @@ def test_rows_survive_another_upgrade(empty: str) -> None:
     assert names(empty, "SELECT content FROM am.digital_notes_raw") == {"kept"}
 
 
+@pytest.mark.slow
 def test_the_same_migrations_make_hypertables_with_compression_on_timescaledb(
     empty_timescale: str,
 ) -> None:
@@ -64,6 +65,7 @@ def test_the_same_migrations_make_hypertables_with_compression_on_timescaledb(
     assert names(empty_timescale, DROPPING) == set()
 
 
+@pytest.mark.slow
 def test_on_timescaledb_rows_go_in_and_a_reader_sees_one_users_alone(empty_timescale: str) -> None:
     upgrade(empty_timescale)
     insert = (

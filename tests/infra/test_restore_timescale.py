@@ -30,13 +30,13 @@ SECRET = "correct horse battery staple"
 
 
 @pytest.fixture
-def stored(stack: Stack, empty_timescale: str) -> Settings:
+def stored(stack: Stack, named_timescale: str) -> Settings:
     """A stack with a compressed chunk and stored roll-ups in its database there."""
-    upgrade(empty_timescale)
-    settings = stack.settings.model_copy(update={"database_url": empty_timescale})
+    upgrade(named_timescale)
+    settings = stack.settings.model_copy(update={"database_url": named_timescale})
     times = [NOON + timedelta(seconds=count) for count in range(120)]
     Garden(settings.connections()).plant(HEART, [(ts, {"bpm": 60.0}) for ts in times])
-    with psycopg.connect(empty_timescale, autocommit=True) as database:
+    with psycopg.connect(named_timescale, autocommit=True) as database:
         store = f"am_store.{HEART.table}"
         database.execute("SELECT compress_chunk(c) FROM show_chunks(%s) AS c", (store,))
         edges = (MINUTES, NOON - timedelta(days=1), NOON + timedelta(days=1))
