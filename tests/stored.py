@@ -16,3 +16,12 @@ def drop(database: psycopg.Connection, stream: Stream) -> None:
     """Take a stream's table away, and whatever is made of it."""
     table = f"{stored_in(database)}.{stream.table}"
     database.execute(f"DROP TABLE IF EXISTS {table} CASCADE".encode())
+
+
+def compress(database_url: str, *streams: Stream) -> None:
+    """All chunks, as TimescaleDB's own job does some days later; plain PostgreSQL has none."""
+    chunks = "SELECT compress_chunk(c, if_not_compressed => true) FROM show_chunks(%s) AS c"
+    with psycopg.connect(database_url) as database:
+        if stored_in(database) == STORE:
+            for stream in streams:
+                database.execute(chunks, (f"{STORE}.{stream.table}",))

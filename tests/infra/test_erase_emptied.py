@@ -25,6 +25,7 @@ from resources.retention import Retention
 from resources.rollups import Rollups
 from tests.byte_search import database_folder, files_with
 from tests.planting import Garden
+from tests.stored import compress
 from tests.variables import settings_of
 
 pytestmark = pytest.mark.slow
@@ -48,21 +49,14 @@ def plant(connections: Connections, marker: str) -> None:
         for stream in (HEART, NOTE):
             Lake(connections).publish(stream, day)
             Rollups(connections).refresh(stream, day)
-    with psycopg.connect(connections.database_url, autocommit=True) as database:
-        database.execute("ANALYZE")
+    analyze(connections)
     for stream in (HEART, NOTE):
         Retention(connections, REGISTRY).leave(stream, LEFT)
 
 
-def compress(connections: Connections) -> None:
-    """On TimescaleDB: what its policy does some days later."""
+def analyze(connections: Connections) -> None:
+    """Statistics as of now, which quote what is there."""
     with psycopg.connect(connections.database_url, autocommit=True) as database:
-        found = "SELECT count(*) FROM pg_extension WHERE extname = 'timescaledb'"
-        if database.execute(found).fetchone() == (0,):
-            return
-        for stream in (HEART, NOTE):
-            table = f"am_store.{stream.table}"
-            database.execute("SELECT compress_chunk(c) FROM show_chunks(%s) AS c", (table,))
         database.execute("ANALYZE")
 
 
@@ -93,7 +87,8 @@ def test_nothing_of_the_only_user_is_left_in_tables_that_are_empty_now(
 ) -> None:
     marker, found = search
     plant(connections, marker)
-    compress(connections)
+    compress(connections.database_url, HEART, NOTE)
+    analyze(connections)
     before = found()
     assert before["home"]
     assert before["database"]

@@ -22,6 +22,7 @@ from resources.lake import DayLeftError, Lake, ReceiptError, mark_stale
 from resources.retention import HeldError, Retention, UnknownError, UnsettledError
 from tests.planting import Garden, days_from, rows_of
 from tests.resources import rows
+from tests.stored import compress
 
 DAYS = days_from(date(2022, 3, 1))
 CONTENT = {"content": "Feed the starter", "note_type": "text"}
@@ -138,17 +139,6 @@ def test_what_grew_before_or_after_it_left_keeps_its_greatest_length(
     assert found["duration_s"].to_pylist() == [90.0]
 
 
-def compress(connections: Connections, stream: Stream) -> None:
-    """All chunks, as TimescaleDB's job does; plain PostgreSQL has none."""
-    with psycopg.connect(connections.database_url) as connection:
-        row = connection.execute("SELECT to_regnamespace('am_store') IS NOT NULL").fetchone()
-        if row == (True,):
-            connection.execute(
-                "SELECT compress_chunk(c, if_not_compressed => true) FROM show_chunks(%s) AS c",
-                (f"am_store.{stream.table}",),
-            )
-
-
 @pytest.mark.parametrize("stream", [NOTE, EDITED], ids=lambda stream: stream.name)
 def test_a_compressed_day_leaves_and_comes_back_as_any_other(
     retention: Retention, lake: Lake, garden: Garden, stream: Stream
@@ -158,14 +148,14 @@ def test_a_compressed_day_leaves_and_comes_back_as_any_other(
     gone, stays = next(DAYS), next(DAYS)
     ids = garden.plant(stream, [(at(gone, hour), told) for hour in range(5)])
     garden.plant(stream, [(at(stays, hour), told) for hour in range(3)])
-    compress(lake.connections, stream)
+    compress(lake.connections.database_url, stream)
     assert retention.leave(stream, gone).row_count == 5
     assert hot_count(lake.connections, stream, gone) == 0
     assert hot_count(lake.connections, stream, stays) == 3
-    compress(lake.connections, stream)
+    compress(lake.connections.database_url, stream)
     send_again(lake.connections, stream, ts=at(gone, 0), event_id=ids[0], **told)
     garden.plant(stream, [(at(gone, 7), told)])
-    compress(lake.connections, stream)
+    compress(lake.connections.database_url, stream)
     assert lake.publish(stream, gone).row_count == 6
     assert ledger(lake.connections, stream, gone) == (7, 6, 1)
     assert retention.leave(stream, gone).row_count == 6

@@ -23,7 +23,7 @@ from resources.lake_check import LakeCheck
 from resources.lake_upkeep import LakeUpkeep
 from resources.retention import Retention
 from tests.resources.rows import insert
-from tests.stored import stored_in
+from tests.stored import compress, stored_in
 
 USER = "growing"
 OLD, NEW = date(2021, 3, 4), date(2021, 3, 5)
@@ -55,6 +55,7 @@ def lake(connections: Connections) -> Lake:
         assert apply_registry(connection, OLDER_REGISTRY)
     insert(connections.database_url, OLDER, [note(OLD, n) for n in range(3)])
     lake.publish(OLDER, OLD)
+    compress(connections.database_url, OLDER)
     with psycopg.connect(connections.database_url) as connection:
         assert apply_registry(connection, REGISTRY)
     insert(connections.database_url, NOTE, [note(NEW, 7, language="en")])
