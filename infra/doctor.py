@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from am_assets.streams.registry import REGISTRY
 from infra.drift import find_drift
 from infra.errors import AddressError, HomeError, NotReadyError
-from infra.home import load_state
+from infra.home import load_state, require_whole
 from infra.migrate import current_revision, has_timescale, newest_revision
 from infra.mqtt import Mqtt
 from infra.ports import LOOPBACK, holder_of, is_free
@@ -105,6 +105,7 @@ def check_home(stack: Stack) -> list[Finding]:
     """Whether the stack's folder can be used, and PostgreSQL be started from here."""
     root = stack.home.root
     try:
+        require_whole(stack.home)
         load_state(stack.home)
         as_server_user()
     except HomeError as wrong:
@@ -247,7 +248,8 @@ def check_database(stack: Stack) -> list[Finding]:
         return [Finding("database", "note", f"not reachable: {str(wrong).strip()}", "`am up`")]
     assert row is not None
     skew = judge_skew("the database", (row[0] - at).total_seconds())
-    return [judge_schema(have, want), skew, *(check_catalog(url) if have == want else [])]
+    own = [*check_catalog(url), *check_erasures(url)] if have == want else []
+    return [judge_schema(have, want), skew, *own]
 
 
 def check_catalog(url: str) -> list[Finding]:
@@ -263,6 +265,23 @@ def check_catalog(url: str) -> list[Finding]:
         return [Finding("catalog", "ok", "tables, rights and policies as declared")]
     todo = "`am down`, `am up` applies what is declared; what is found again then was made by hand."
     return [Finding("catalog", "error", str(one), todo) for one in differences[:MAX_DIFFERENCES]]
+
+
+def check_erasures(url: str) -> list[Finding]:
+    """Whether all that was to be erased is: one that was cut short goes on only when asked to."""
+    from resources.erasure import command_of, unfinished  # noqa: PLC0415 (the lake's libraries)
+
+    with psycopg.connect(url) as connection:
+        found = unfinished(connection)
+    return [
+        Finding(
+            "erasures",
+            "error",
+            f"what was to be erased of {scope.user_id} is not gone yet",
+            f"Unless it is being done right now: `{command_of(scope)}` goes on with it.",
+        )
+        for scope in found
+    ]
 
 
 def judge_schema(have: str | None, want: str) -> Finding:

@@ -188,7 +188,7 @@ def require_whole(home: Home) -> None:
     if (home.root / RESTORING).exists():
         raise HomeError(
             f"a restore into {home.root} was cut short, so it holds a part of the data only: "
-            "remove that folder and run `am restore` again."
+            "`am down`, remove that folder and run `am restore` again."
         )
 
 

@@ -276,7 +276,8 @@ def require_empty(home: Home) -> None:
         return
     if (home.root / RESTORING).exists():
         raise BackupError(
-            f"an earlier restore into {home.root} was cut short: remove that folder and try again."
+            f"an earlier restore into {home.root} was cut short: `am down` ends what still runs of "
+            "it; then remove that folder and try again."
         )
     raise BackupError(f"{home.root} is not empty: set AM_HOME to a new folder.")
 

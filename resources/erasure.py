@@ -382,15 +382,29 @@ def _refuse_held(connection: psycopg.Connection, scope: Scope) -> None:
         )
 
 
-def _told_unfinished(scope: Scope) -> str:
+def unfinished(connection: psycopg.Connection) -> list[Scope]:
+    """Of all users: what was asked to be erased and is not yet, the earliest first."""
+    rows = connection.execute(
+        "SELECT user_id, begin_ts, end_ts FROM am.erasure WHERE finished_at IS NULL "
+        "ORDER BY asked_at"
+    ).fetchall()
+    return [Scope(*row) for row in rows]
+
+
+def command_of(scope: Scope) -> str:
+    """What begins an erasure of it, or goes on with one."""
     span = "".join(
         f" --{name} {_told(edge)}"
         for name, edge in (("from", scope.begin), ("to", scope.end))
         if edge is not None
     )
+    return f"am erase --user {scope.user_id}{span}"
+
+
+def _told_unfinished(scope: Scope) -> str:
     return (
         f"an earlier erasure of {scope.user_id} has not ended: run "
-        f"`am erase --user {scope.user_id}{span}` first, which goes on with it"
+        f"`{command_of(scope)}` first, which goes on with it"
     )
 
 

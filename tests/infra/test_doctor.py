@@ -4,6 +4,7 @@ import os
 import socket
 from pathlib import Path
 
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from pydantic import SecretStr
 
 from infra import doctor
 from infra.doctor import Finding, judge_skew
+from infra.home import RESTORING
 from infra.stack import Stack
 from ingest_api.settings import Settings
 
@@ -51,6 +53,36 @@ def test_a_folder_that_others_may_read_is_an_error(tmp_path: Path) -> None:
 def test_a_damaged_stack_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "stack.json").write_text("{")
     assert levels(doctor.check_home(at(tmp_path))) == {"error"}
+
+
+def test_a_folder_whose_restore_was_cut_short_is_an_error_that_says_how_to_begin_again(
+    tmp_path: Path,
+) -> None:
+    tmp_path.chmod(0o700)
+    (tmp_path / RESTORING).write_text("")
+    (found,) = doctor.check_home(at(tmp_path))
+    assert found.level == "error"
+    assert "`am down`, remove that folder and run `am restore` again" in found.what
+
+
+def test_an_erasure_that_has_not_ended_is_an_error_with_the_command_that_goes_on(
+    stack: Stack,
+) -> None:
+    url = stack.settings.connections().database_url
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "INSERT INTO am.erasure (user_id, begin_ts, end_ts) "
+            "VALUES ('ann-half', '2026-05-04Z', '2026-05-05Z')"
+        )
+    found = [one for one in doctor.examine(stack) if one.check == "erasures"]
+    with psycopg.connect(url) as connection:
+        connection.execute("UPDATE am.erasure SET finished_at = now() WHERE user_id = 'ann-half'")
+    assert [one.level for one in found] == ["error"]
+    assert (
+        "`am erase --user ann-half --from 2026-05-04T00:00:00+00:00 "
+        "--to 2026-05-05T00:00:00+00:00`" in found[0].todo
+    )
+    assert doctor.check_erasures(url) == []
 
 
 def test_a_stack_that_is_down_is_noted_and_not_an_error(tmp_path: Path) -> None:
