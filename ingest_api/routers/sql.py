@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 import pyarrow as pa
 from fastapi import APIRouter, Depends, HTTPException, Request, Response, status
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import from_json
 
 from ingest_api.audit import Tallied
 from ingest_api.auth import require
@@ -56,6 +57,17 @@ class Asked(BaseModel):
         default=None, ge=1, description="Rows; an answer that has more is refused, not cut."
     )
     timeout_s: float | None = Field(default=None, gt=0, description="At most the server's own.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, value: Any) -> Any:
+        """The same JSON under another type: what `curl -d` sends says it is a form."""
+        if not isinstance(value, str | bytes):
+            return value
+        try:
+            return from_json(value)
+        except ValueError as error:
+            raise ValueError(f'send JSON like {{"query": "SELECT 1"}}: {error}') from error
 
     @model_validator(mode="after")
     def _is_finite(self) -> Self:

@@ -83,6 +83,18 @@ def test_what_is_not_answered_is_said_with_its_reason(
     assert told in response.text
 
 
+def test_a_question_needs_no_type_of_its_own_and_what_is_no_json_is_said(
+    ann: httpx.Client,
+) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}  # as `curl -d` sends it
+    answer = ann.post("/v1/sql", content='{"query": "SELECT 1"}', headers=form)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["rows"] == [[1]]
+    for text in ("SELECT 1", "[" * 100_000, '{"query": 1}', '"SELECT 1"'):
+        assert ann.post("/v1/sql", content=text, headers=form).status_code == 422
+    assert "JSON" in ann.post("/v1/sql", content="SELECT 1", headers=form).text
+
+
 @pytest.mark.parametrize("scope", [Scope.READ, Scope.WRITE])
 def test_a_token_needs_the_scope(client_for: ClientFor, scope: Scope) -> None:
     response = ask(client_for(ANN, scope=scope), "SELECT 1")
