@@ -26,7 +26,7 @@ demo: setup ## set up, start everything, send and process one real day, leave it
 	$(BIN)/am demo
 
 test: setup-dev ## all tests that need no GPU, but for the long ones
-	$(BIN)/pytest -m "not slow" -n $(WORKERS) --dist loadfile
+	$(BIN)/pytest -m "not slow" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-slow: setup-dev ## the long ones: a whole day through the whole stack, a real Ray cluster
 	$(BIN)/pytest -m slow

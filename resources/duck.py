@@ -31,7 +31,6 @@ from duckdb_extensions import import_extension  # type: ignore[import-untyped]  
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from am_assets.schemas.postgres import READER, SCHEMA
-from am_assets.schemas.row_ids import leaves_ids_out
 from am_assets.schemas.timeline import Dialect, timeline_view
 from am_assets.streams.registry import Registry
 from am_assets.streams.stream import Stream
@@ -42,7 +41,6 @@ from resources.duck_guard import Allowed, ForbiddenError
 from resources.duck_names import TIMELINE, Mentions, mentions_of
 from resources.lake_copies import LakeCopies
 from resources.lake_files import LakeFiles, LakeFilesError, Opened, own
-from resources.lake_ids import register_ids
 
 log = logging.getLogger(__name__)
 
@@ -217,8 +215,6 @@ class Duck:
         if self._versions.get(stream.name) == opened.version:
             return
         self.engine.register(duck_views.files_of(stream), own(opened, self.user_id))
-        if stream.name not in self._versions and leaves_ids_out(stream):
-            register_ids(self.engine, stream)
         self._versions[stream.name] = opened.version
         self._bind_view(f"lake.{SCHEMA}.{stream.table}", duck_views.lake_select(stream))
 

@@ -14,13 +14,11 @@ from duckdb import DuckDBPyConnection
 
 from am_assets.schemas.columns import KEY, Column, ColumnType, columns
 from am_assets.schemas.postgres import SCHEMA
-from am_assets.schemas.row_ids import leaves_ids_out
 from am_assets.schemas.timeline import COLUMNS, Dialect, timeline_select
 from am_assets.streams.registry import Registry
 from am_assets.streams.stream import Stream
 from resources.duck_names import TIMELINE
 from resources.hot import Span
-from resources.lake_ids import id_expression
 
 TYPES: Mapping[ColumnType, str] = {
     ColumnType.TEXT: "VARCHAR",
@@ -115,8 +113,8 @@ def files_of(stream: Stream) -> str:
 
 def lake_select(stream: Stream) -> str:
     """The SELECT behind `lake.am.<table>`."""
-    told = ", ".join(_of_lake(stream, column) for column in columns(stream))
-    return f"SELECT {told}, day FROM temp.main.{files_of(stream)}"
+    names = ", ".join(f'"{column.name}"' for column in columns(stream))  # `by` is one
+    return f"SELECT {names}, day FROM temp.main.{files_of(stream)}"
 
 
 def whole_select(stream: Stream, edge: Edge | None) -> str:
@@ -173,13 +171,6 @@ def _halves() -> list[str]:
 
 def _told(name: str, is_detail: str) -> str:
     return f"{is_detail} AS is_detail" if name == "is_detail" else name
-
-
-def _of_lake(stream: Stream, column: Column) -> str:
-    name = f'"{column.name}"'  # `by` is one
-    if column.name != "event_id" or not leaves_ids_out(stream):
-        return name
-    return f"{id_expression(stream)} AS {name}"
 
 
 def _of_hot(column: Column) -> str:

@@ -23,10 +23,12 @@ from deltalake.exceptions import TableNotFoundError
 from pyarrow import fs
 
 from am_assets.schemas.arrow import delta_schema
+from am_assets.schemas.row_ids import leaves_ids_out
 from am_assets.streams.stream import Stream
 from resources.connections import REGION, Connections
 from resources.lake import Lake
 from resources.lake_copies import CopiedDataset, LakeCopies
+from resources.lake_ids import IdentifiedDataset
 from resources.lake_index import FileIndex, within
 
 # Writers may cut the names in a file's statistics; a name that is shorter than this is whole.
@@ -43,6 +45,7 @@ class LakeFilesError(Exception):
 class Opened:
     """A table at one version. `sizes`: the bytes of each file, by its path."""
 
+    stream: Stream
     version: int
     index: FileIndex
     sizes: Mapping[str, int] = field(default_factory=dict)
@@ -50,7 +53,7 @@ class Opened:
 
     @property
     def dataset(self) -> pads.FileSystemDataset:
-        """Everybody's rows."""
+        """Everybody's rows, as they are stored."""
         return self.index.whole
 
 
@@ -76,7 +79,7 @@ class LakeFiles:
         with self._locks[stream.name]:
             table = self._newest(stream)
             if table is None:
-                return Opened(-1, _nothing(stream))
+                return Opened(stream, -1, _nothing(stream))
             known = self._opened.get(stream.name)
             if known is None or known.version != table.version():
                 known = self._opened_at(stream, table)
@@ -128,7 +131,7 @@ class LakeFiles:
         dataset = pads.FileSystemDataset(fragments, delta_schema(stream), form, files)
         index = FileIndex.of(dataset, {path: file["partition.day"] for path, file in added.items()})
         sizes = {path: file["size_bytes"] for path, file in added.items()}
-        return Opened(table.version(), index, sizes, self._copies)
+        return Opened(stream, table.version(), index, sizes, self._copies)
 
     def _place(self, stream: Stream) -> tuple[str, fs.FileSystem]:
         uri = self._lake.table_uri(stream)
@@ -141,7 +144,13 @@ class LakeFiles:
 
 
 def own(opened: Opened, user_id: str | None) -> pads.Dataset:
-    """One user's rows; None = everybody's."""
+    """One user's rows; None = everybody's. Ids that the files leave out are told."""
+    stored = _stored(opened, user_id)
+    is_whole = not leaves_ids_out(opened.stream)
+    return stored if is_whole else IdentifiedDataset(opened.dataset, stored, opened.stream)
+
+
+def _stored(opened: Opened, user_id: str | None) -> pads.Dataset:
     only = None if user_id is None else pc.field("user_id") == pc.scalar(user_id)
     if opened.copies is not None:
         return CopiedDataset(opened.index, opened.copies, opened.sizes, only=only)

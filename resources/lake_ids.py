@@ -6,17 +6,15 @@ nothing else names the rows of a stream one by one (`leaves_ids_out`), an id tha
 computation would not give again: it is done before an id is left out. See decision 0023.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from duckdb import DuckDBPyConnection
-from duckdb.func import FunctionNullHandling, PythonUDFType
+import pyarrow.dataset as pads
 from numpy.typing import NDArray
 
-from am_assets.schemas.arrow import row_schema
 from am_assets.schemas.row_ids import event_ids
 from am_assets.streams.stream import Stream
 
@@ -59,47 +57,43 @@ def with_ids(stream: Stream, rows: pa.Table) -> pa.Table:
     return _replaced(rows, pc.replace_with_mask(known, is_out, computed))
 
 
-def batches_with_ids(stream: Stream, batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+def batches_with_ids(stream: Stream, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The same of rows that come in parts."""
     for batch in batches:
         yield from with_ids(stream, pa.Table.from_batches([batch])).to_batches()
 
 
-def id_expression(stream: Stream) -> str:
-    """A row's id in DuckDB's SQL, over the lake's columns."""
-    row = ", ".join(f"'{name}': \"{name}\"" for name in sources(stream))
-    return f"COALESCE({ID}, {_function(stream)}({{{row}}}))"
+class IdentifiedDataset(pads.FileSystemDataset):
+    """A dataset of the lake that tells the ids which its files leave out.
 
+    Not by a function of DuckDB's: what such a one returns is freed before it has been read.
+    """
 
-def register_ids(engine: DuckDBPyConnection, stream: Stream) -> None:
-    """Tell an engine the function that the expression calls."""
+    def __init__(self, whole: pads.FileSystemDataset, stored: pads.Dataset, stream: Stream) -> None:
+        """`whole` is what `stored`, which is read, is a part of."""
+        super().__init__(list(whole.get_fragments()), whole.schema, whole.format, whole.filesystem)
+        self._whole, self._stored, self._stream = whole, stored, stream
 
-    def compute(rows: Any) -> Any:
-        told = pa.Table.from_batches([pa.RecordBatch.from_struct_array(_whole(rows))])
-        return _computed(stream, _columns(stream, told), told.num_rows)
+    def filter(self, expression: pc.Expression) -> Self:
+        """The rows that are so besides. Not by their ids."""
+        return type(self)(self._whole, self._stored.filter(expression), self._stream)
 
-    schema = row_schema(stream)
-    engine.create_function(
-        _function(stream),
-        compute,
-        [engine.struct_type({n: _DUCK_TYPES[schema.field(n).type] for n in sources(stream)})],
-        "VARCHAR",
-        type=PythonUDFType.ARROW,
-        null_handling=FunctionNullHandling.SPECIAL,
-    )
-
-
-def _function(stream: Stream) -> str:
-    return f"am_event_id_{stream.table}"
-
-
-_DUCK_TYPES: Mapping[pa.DataType, str] = {
-    pa.string(): "VARCHAR",
-    pa.int64(): "BIGINT",
-    pa.float64(): "DOUBLE",
-    pa.bool_(): "BOOLEAN",
-    pa.timestamp("us", tz="UTC"): "TIMESTAMPTZ",
-}
+    def scanner(self, columns: Any = None, **options: Any) -> pads.Scanner:  # type: ignore[override]
+        """What reads the chosen rows; the other ways to read a dataset go by this one."""
+        chosen: list[str] = self.schema.names if columns is None else list(columns)
+        wanted = options.pop("filter", None)
+        # The text of a filter names its columns; by ids can only be chosen once they are there.
+        is_by_id = wanted is not None and ID in str(wanted)
+        if ID not in chosen and not is_by_id:
+            return self._stored.scanner(columns=columns, filter=wanted, **options)
+        read = self.schema.names if is_by_id else with_sources(self._stream, chosen)
+        stored = self._stored.scanner(columns=read, filter=None if is_by_id else wanted, **options)
+        return pads.Scanner.from_batches(
+            batches_with_ids(self._stream, stored.to_reader()),
+            schema=stored.projected_schema,
+            columns=chosen,
+            filter=wanted if is_by_id else None,
+        )
 
 
 def _columns(stream: Stream, rows: pa.Table) -> dict[str, Any]:

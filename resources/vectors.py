@@ -217,8 +217,7 @@ class VectorStore:
                 _make_missing_indexes(table, vector_index_rows=self._vector_index_rows)
             except RuntimeError as error:
                 # LanceDB retries lost races of rows by itself, but not those of indexes.
-                is_lost_race = any(words in str(error) for words in LOST_RACE)
-                if not is_lost_race or attempt == INDEX_ATTEMPTS - 1:
+                if not _is_lost_race(error) or attempt == INDEX_ATTEMPTS - 1:
                     raise
             else:
                 self._is_indexed = True
@@ -230,10 +229,18 @@ class VectorStore:
             return table
         if self._dimension is None:
             raise VectorStoreError(f"{self.table_name} can't be made without a dimension")
-        schema = moment_schema(self._dimension)
-        made = self._connected().create_table(self.table_name, schema=schema, exist_ok=True)
+        made = self._made(moment_schema(self._dimension))
         self._index(made)
         return made
+
+    def _made(self, schema: pa.Schema) -> "Table":
+        try:
+            return self._connected().create_table(self.table_name, schema=schema, exist_ok=True)
+        except RuntimeError as error:
+            made = self._opened()  # by whoever was at it in the same moment
+            if made is None or not _is_lost_race(error):
+                raise
+            return made
 
     def _opened(self) -> "Table | None":
         database = self._connected()
@@ -252,6 +259,10 @@ class VectorStore:
                 self._connections.vectors_uri, storage_options=self._connections.lance_options()
             )
         return self._database
+
+
+def _is_lost_race(error: Exception) -> bool:
+    return any(words in str(error) for words in LOST_RACE)
 
 
 def slug(model_id: str) -> str:

@@ -22,7 +22,6 @@ from am_assets.streams.stream import Stream
 from resources.connections import Connections
 from resources.hot import HotStore, Snapshot, Span, names_of, table_of
 from resources.lake_files import LakeFiles, LakeFilesError, own
-from resources.lake_ids import with_ids, with_sources
 
 _AWAY = """
 SELECT stream, array_agg(day ORDER BY day), max(delta_version) FROM am.publication
@@ -121,10 +120,8 @@ class WholeSnapshot:
                 f"version {opened.version} and should be at {away.version}"
             )
         condition = _condition(away, span) if only is None else _condition(away, span) & only
-        stored = own(opened, self.user_id).to_table(
-            with_sources(away.stream, names), filter=condition
-        )
-        return _conform(with_ids(away.stream, stored), away.stream, names)
+        rows = own(opened, self.user_id).to_table(list(names), filter=condition)
+        return _conform(rows, away.stream, names)
 
     def source(self, stream: Stream, span: Span, *, names: Sequence[str]) -> Rows:
         """What stands for the stream's table in a question about the span; at least that.

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4, uuid5
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from deltalake import DeltaTable, write_deltalake
 from hypothesis import given
@@ -17,10 +19,12 @@ from am_assets.schemas.row_ids import NAMESPACE, leaves_ids_out
 from am_assets.streams.health import HEART_RATE
 from am_assets.streams.registry import REGISTRY
 from am_assets.streams.stream import Stream
-from resources.duck import connect, query
+from resources.duck import DuckOptions, connect, query
 from resources.hot import HotStore
 from resources.lake import Lake
 from resources.lake_check import LakeCheck
+from resources.lake_copies import LakeCopies
+from resources.lake_files import LakeFiles, own
 from resources.lake_folder import folder_of
 from resources.lake_ids import with_ids, without_ids
 from resources.lake_repair import LakeRepair
@@ -171,11 +175,49 @@ def test_the_lake_has_only_ids_that_do_not_follow_and_everyone_reads_all(lake: L
             assert query(duck, one, parameters=[ids[n]])["bpm"].to_pylist() == [60 + n / 7]
 
 
-def test_a_question_cannot_call_what_computes_the_ids(lake: Lake) -> None:
-    with connect(lake.connections, REGISTRY, user_id=USER) as duck:
-        query(duck, f"SELECT * FROM lake.am.{HEART_RATE.table} LIMIT 1")
-        with pytest.raises(Exception, match="am_event_id"):
-            query(duck, f"SELECT am_event_id_{HEART_RATE.table}('d', now(), 1.5)")
+@pytest.mark.parametrize("threads", [1, 4])
+def test_ids_are_right_however_often_and_by_how_many_threads_they_are_read(
+    lake: Lake, threads: int
+) -> None:
+    day = next(DAYS)
+    rows = beats(day, count=500)
+    insert(lake.connections.database_url, HEART_RATE, rows)
+    lake.publish(HEART_RATE, day)
+    told = {str(row["event_id"]): row["bpm"] for row in rows}
+    asked = (
+        f"SELECT a.event_id, b.bpm FROM lake.am.{HEART_RATE.table} AS a "
+        f"JOIN lake.am.{HEART_RATE.table} AS b USING (event_id) WHERE a.day = ? AND b.day = ?"
+    )
+    with connect(
+        lake.connections, REGISTRY, user_id=USER, options=DuckOptions(threads=threads)
+    ) as duck:
+        for _ in range(30):
+            found = query(duck, asked, parameters=[day, day])
+            assert dict(zip(*found.to_pydict().values(), strict=True)) == told
+
+
+@pytest.mark.parametrize("has_copies", [True, False])
+def test_a_dataset_tells_ids_whichever_way_it_is_read(
+    lake: Lake, tmp_path: Path, has_copies: bool
+) -> None:
+    day = next(DAYS)
+    ids = planted(lake, day)
+    lake.publish(HEART_RATE, day)
+    copies = LakeCopies(tmp_path, 10**9) if has_copies else None
+    dataset = own(LakeFiles(lake.connections, copies=copies).open(HEART_RATE), USER)
+    is_then = pc.field("day") == pa.scalar(day, pa.date32())
+    assert ids_of(dataset.to_table(filter=is_then)) == ids
+    is_one = pc.field("event_id") == ids[0]
+    for rows in (
+        dataset.to_table(["bpm"], filter=is_one & is_then),
+        dataset.filter(is_then).to_table(["bpm"], filter=is_one),
+    ):
+        assert rows.to_pylist() == [{"bpm": 60.0}]
+    assert dataset.count_rows(filter=is_then & pc.field("event_id").is_valid()) == 6
+    assert dataset.filter(is_then).to_table(["ts"]).num_rows == 6
+    assert set(dataset.filter(is_then).head(9, columns=["event_id"])["event_id"].to_pylist()) == {
+        *ids
+    }
 
 
 def test_a_day_comes_back_with_its_ids_and_what_came_again_is_no_second_row(lake: Lake) -> None:
