@@ -62,7 +62,10 @@ def rotate(
         if is_master:
             _rotate_master(settings, ring)
             return
-        for user_id in [user] if user else sorted({line.user_id for line in ring.lines()}):
+        known = sorted({line.user_id for line in ring.lines()})
+        if user and user not in known:
+            raise typer.BadParameter(f"{user} has no key: `am keys list` shows whose there are")
+        for user_id in [user] if user else known:
             typer.echo(f"{user_id}  {ring.rotate(user_id).key_id}")
     if is_resealing:
         reseal(user)

@@ -35,6 +35,7 @@ def is_used(database: psycopg.Connection, link: str) -> bool:
     return found[0] is not None
 
 
+@pytest.mark.slow
 def test_the_qr_code_of_am_pair_pairs_a_browser_with_one_tap(
     context: BrowserContext,
     api: Api,
@@ -102,6 +103,7 @@ def test_over_plain_http_it_says_what_to_do_and_spares_the_code(
     assert not is_used(database, link)
 
 
+@pytest.mark.slow
 def test_a_new_version_reaches_a_phone_that_has_the_old_one(
     phone: Page, api: Api, tmp_path: Path
 ) -> None:

@@ -70,6 +70,7 @@ def test_the_data_keys_are_listed_rotated_and_blobs_follow(place: Connections, r
     put(place)
     (first,) = json.loads(run("list", "--json").stdout)["keys"]
     assert (first["user_id"], first["retired_at"]) == ("ada", None)
+    assert "ada2 has no key" in run("rotate", "--user", "ada2", exit_code=2).output
     run("rotate", "--user", "ada", "--reseal")
     told = json.loads(run("list", "--json").stdout)
     assert [key["retired_at"] is None for key in told["keys"]] == [False, True]

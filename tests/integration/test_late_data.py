@@ -81,6 +81,7 @@ def _end_of_ledger(tools: Tools) -> str:
     return (Cursor(lines[-1].xid, lines[-1].seq) if lines else Cursor()).to_text()
 
 
+@pytest.mark.slow
 def test_a_phone_that_syncs_nine_days_late_gets_its_nine_days_and_no_others(
     tools: Tools, defs: Definitions, instance: DagsterInstance
 ) -> None:

@@ -12,6 +12,7 @@ def recognizer() -> WhisperRecognizer:
     return WhisperRecognizer.load(tiny_weights() / "whisper-base", model_id="whisper-base")
 
 
+@pytest.mark.slow
 def test_at_most_one_word_in_ten_of_known_speech_is_wrong(recognizer: WhisperRecognizer) -> None:
     found = recognizer.transcribe([sound(name) for name in SAID])
     heard = " ".join(transcript.text for transcript in found)

@@ -120,6 +120,7 @@ def asked(duck: Duck, table: str, first: date, *, also: str = "") -> list[tuple[
     return [(row["user_id"], row["id"]) for row in found]
 
 
+@pytest.mark.slow
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(life=lives())
 def test_every_row_is_there_once_whatever_days_were_published_and_left(

@@ -103,6 +103,7 @@ def test_a_sound_table_has_no_fault(lake: Lake, stream: Stream) -> None:
     assert LakeCheck(lake).deep(stream) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("breaking", [empty, cut, cut_at_a_line, remove])
 def test_a_commit_that_is_half_written_or_gone_is_found_by_its_days_and_repaired(
     lake: Lake, stream: Stream, breaking: Callable[[Folder, str], None]

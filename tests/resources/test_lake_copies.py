@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from am_assets.streams.digital import CLIPBOARD, NOTE
@@ -131,6 +131,7 @@ CONDITIONS = st.recursive(
 )
 
 
+@settings(max_examples=30)  # each asks the object store
 @given(wanted=CONDITIONS, user=st.sampled_from([*USERS, None]))
 def test_whatever_is_asked_exactly_the_rows_that_are_so_come_out(
     pasted: Connections, tmp_path_factory: pytest.TempPathFactory, wanted: Any, user: str | None

@@ -231,7 +231,7 @@ def arrivals(
 
 # Each step asks the real stores a few times: examples are few, and not made smaller.
 FEW = settings(
-    max_examples=6,
+    max_examples=2,
     stateful_step_count=14,
     deadline=None,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),

@@ -234,6 +234,7 @@ def test_deleting_a_span_leaves_the_rest(store: VectorStore) -> None:
 names = st.sampled_from(HOSTILE) | st.text(min_size=1, max_size=12)
 
 
+@pytest.mark.slow
 @given(user=names, value=names, question=st.text(max_size=30))
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -46,6 +46,7 @@ def told(result: ExecuteInProcessResult, name: str) -> object:
     return event.materialization.metadata[name].value
 
 
+@pytest.mark.slow
 def test_the_lake_is_put_in_order_once_and_left_alone_after_that(tools: Tools) -> None:
     published(tools)
     assert told(made(lake_files_asset(), tools), "tables") == 1

@@ -144,6 +144,7 @@ def stored(store: Minio, bucket: str, user: str) -> list[tuple[str | None, str |
     )
 
 
+@pytest.mark.slow
 def test_no_route_tells_or_changes_anything_of_another_user(
     routes: list[BaseRoute],
     hostile: httpx.Client,

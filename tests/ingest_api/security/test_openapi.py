@@ -116,13 +116,8 @@ def made(document: dict[str, Any], base_url: str, client_for: ClientFor, user: s
     return Made(base_url, client_for(user).headers["authorization"], document)
 
 
-MODES = [
-    GenerationMode.POSITIVE,
-    pytest.param(GenerationMode.NEGATIVE, marks=pytest.mark.slow),
-]
-
-
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", GenerationMode)
 def test_no_made_up_request_is_answered_5xx(
     mode: GenerationMode, document: dict[str, Any], made: Made
 ) -> None:

@@ -134,6 +134,7 @@ def test_a_file_that_is_not_there_is_named_before_anything_starts(
     assert {"'--tls-key':", "exist."} <= set(told)
 
 
+@pytest.mark.slow
 def test_a_stack_with_tls_is_ready_and_known_as_such_without_its_flags(
     files: Files, tmp_path: Path
 ) -> None:
