@@ -87,13 +87,20 @@ class IdentifiedDataset(pads.FileSystemDataset):
         if ID not in chosen and not is_by_id:
             return self._stored.scanner(columns=columns, filter=wanted, **options)
         read = self.schema.names if is_by_id else with_sources(self._stream, chosen)
-        stored = self._stored.scanner(columns=read, filter=None if is_by_id else wanted, **options)
+        known = self._days(wanted) if is_by_id else wanted
+        stored = self._stored.scanner(columns=read, filter=known, **options)
         return pads.Scanner.from_batches(
             batches_with_ids(self._stream, stored.to_reader()),
             schema=stored.projected_schema,
             columns=chosen,
             filter=wanted if is_by_id else None,
         )
+
+    def _days(self, wanted: pc.Expression) -> pc.Expression:
+        """What is true of the days of which there may be such rows."""
+        files = self._whole.get_fragments(wanted)
+        days = {pads.get_partition_keys(file.partition_expression)["day"] for file in files}
+        return pc.field("day").isin(pa.array(sorted(days), pa.date32()))
 
 
 def _columns(stream: Stream, rows: pa.Table) -> dict[str, Any]:

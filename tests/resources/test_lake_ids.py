@@ -209,6 +209,7 @@ def test_a_dataset_tells_ids_whichever_way_it_is_read(
     assert ids_of(dataset.to_table(filter=is_then)) == ids
     is_one = pc.field("event_id") == ids[0]
     for rows in (
+        dataset.to_table(["bpm"], filter=is_one & (pc.field("ts") >= midnight(day))),
         dataset.to_table(["bpm"], filter=is_one & is_then),
         dataset.filter(is_then).to_table(["bpm"], filter=is_one),
     ):
@@ -218,6 +219,9 @@ def test_a_dataset_tells_ids_whichever_way_it_is_read(
     assert set(dataset.filter(is_then).head(9, columns=["event_id"])["event_id"].to_pylist()) == {
         *ids
     }
+    assert {path.parent.name for path in tmp_path.rglob("*.parquet")} == (
+        {f"day={day}"} if has_copies else set()
+    )
 
 
 def test_a_day_comes_back_with_its_ids_and_what_came_again_is_no_second_row(lake: Lake) -> None:
@@ -254,6 +258,10 @@ def test_compaction_and_repair_keep_the_day_what_its_receipt_says(lake: Lake) ->
     remove_a_day(lake, day)
     assert LakeRepair(lake).repair_day(HEART_RATE, day)
     assert ids_of(lake.read_day(HEART_RATE, day)) == ids
+
+
+def midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def remove_a_day(lake: Lake, day: date) -> None:
