@@ -172,7 +172,7 @@ def _data(folder: Folder, day: date) -> str:
 
 def test_bytes_that_were_changed_in_a_file_are_found_by_its_day(lake: Lake, stream: Stream) -> None:
     folder = table_objects(lake, stream)
-    folder.flip(_data(folder, DAYS[1]))
+    folder.flip_rows(_data(folder, DAYS[1]))
     assert LakeCheck(lake).quick(stream) == []
     assert {day for _, _, day in told(LakeCheck(lake).deep(stream))} == {DAYS[1]}
     assert repair(lake, stream) == []
